@@ -1,0 +1,30 @@
+"""The commands under ``rawgenai dashscope``."""
+
+from rawgenai.cli.command import Group
+
+_EXAMPLES = """\b
+Examples:
+  rawgenai dashscope video create "一只猫在花园里玩耍"
+  rawgenai dashscope video status TASK_ID
+  rawgenai dashscope video download TASK_ID -o cat.mp4"""
+
+video = Group(
+    "video",
+    help="Generate videos with the Wan (通义万相) models.",
+    epilog=_EXAMPLES,
+    lazy={
+        "create": ("rawgenai.cli.create:create", "Create a video generation task."),
+        "status": ("rawgenai.cli.status:status", "Get the status of a task."),
+        "download": ("rawgenai.cli.download:download", "Download the clip of a succeeded task."),
+    },
+)
+
+dashscope = Group(
+    "dashscope",
+    help="Wan models behind Alibaba's DashScope API.",
+    epilog=_EXAMPLES,
+    lazy={
+        "video": ("rawgenai.cli.dashscope:video", "Generate videos with the Wan models."),
+        "emulator": ("rawgenai.cli.emulator:emulator", "Serve a local stand-in for the API on a loopback socket."),
+    },
+)

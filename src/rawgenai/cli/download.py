@@ -1,0 +1,33 @@
+"""``rawgenai dashscope video download``."""
+
+import os
+from typing import Any
+
+import click
+
+from rawgenai.cli import streams
+from rawgenai.cli.command import Argument, Command, Option
+
+_EXAMPLES = """\b
+Example:
+  rawgenai dashscope video download 0385dc79-5ff8-4d82-bcb6-7b2bbf2b1a24 -o cat.mp4"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="Download the clip of a succeeded task.")
+@click.argument("task_id", cls=Argument, code="missing_task_id")
+@click.option(
+    "--output", "-o", cls=Option, code="missing_output", required=True, metavar="FILE.mp4",
+    help="Where the clip goes; an existing file is replaced once the new one is whole.",
+)  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no warnings on stderr.")
+def download(task_id: str, output: str, *, quiet: bool) -> dict[str, Any]:
+    """Download the clip of a succeeded task.
+
+    A cut download goes on where it stopped, also when the command is repeated. A clip can be fetched for 24 hours.
+    """
+    from rawgenai import envelope
+    from rawgenai.dashscope import tasks
+
+    with streams.transfer(os.path.basename(output), quiet=quiet) as progress:  # noqa: PTH119 - cheaper than pathlib
+        file = tasks.download(task_id, output, warn=streams.warner(quiet=quiet), progress=progress)
+    return envelope.success(task_id=task_id, file=file)

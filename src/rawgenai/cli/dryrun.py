@@ -1,0 +1,75 @@
+"""A Request shown instead of sent: as JSON for reading, as a curl line for running. The key is never in it."""
+
+import json
+import os
+import re
+import shlex
+from typing import Any
+
+from rawgenai.message import Media, Request
+
+_SHOWN = 64  # characters of a data URI that are worth reading
+_KEY = "$DASHSCOPE_API_KEY"
+_LEAF = "\x00%d\x00"  # stands for a leaf while JSON is written; no text of a request can hold it
+
+
+def shown(request: Request, base_url: str) -> dict[str, Any]:
+    """Write a request as JSON values, with files and long data URIs shortened."""
+    return {
+        "method": request.method,
+        "url": _url(request, base_url),
+        "headers": _headers(request),
+        "body": _brief(request.body),
+    }
+
+
+def curl(request: Request, base_url: str) -> str:
+    """Write a request as a shell command that sends just what ``create`` sends; files are read when it runs."""
+    leaves: list[Media] = []
+
+    def mark(leaf: Any) -> str:
+        leaves.append(leaf)
+        return _LEAF % (len(leaves) - 1)
+
+    # json.dumps escapes NUL, so each mark comes out as \u0000N\u0000.
+    pieces = re.split(r"\\u0000(\d+)\\u0000", json.dumps(request.body, ensure_ascii=False, default=mark))
+    parts = [
+        f"printf %s {shlex.quote(piece)}" if index % 2 == 0 else _encoding(leaves[int(piece)])
+        for index, piece in enumerate(pieces)
+    ]
+    head = ["curl", "-sS", "-X", request.method, shlex.quote(_url(request, base_url))]
+    head += [f'-H "{name}: {value}"' for name, value in _headers(request).items()]
+    if len(parts) == 1:
+        return " ".join([*head, "--data-binary", shlex.quote(pieces[0])])
+    return " ".join(["{", "; ".join(parts), "; } |", *head, "--data-binary", "@-"])
+
+
+def name_of(leaf: Media) -> str:
+    """Name a leaf for people."""
+    return "data" if leaf.path.startswith("data:") else os.path.basename(leaf.path)  # noqa: PTH119 - no pathlib needed
+
+
+def _encoding(leaf: Media) -> str:
+    file = shlex.quote(leaf.path)
+    return f"printf %s 'data:{leaf.mime};base64,'; base64 < {file} | tr -d '\\n'"
+
+
+def _url(request: Request, base_url: str) -> str:
+    base = "http://emulator.localhost/api/v1" if base_url == "emulator" else base_url  # never a URL that costs
+    return f"{base}/{request.url}"
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return {"Authorization": f"Bearer {_KEY}", "Content-Type": "application/json", **request.headers}
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _brief(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_brief(item) for item in value]
+    if isinstance(value, Media):
+        return f"data:{value.mime};base64,({value.size} bytes of {name_of(value)})"
+    if isinstance(value, str) and value.startswith("data:") and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]}...({len(value)} characters)"
+    return value

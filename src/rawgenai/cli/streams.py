@@ -1,0 +1,136 @@
+"""Stdout, where one envelope goes, and stderr, where people are talked to (design section 4)."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from rawgenai.errors import RawgenaiError
+from rawgenai.secret import redact
+
+
+class StdoutError(Exception):
+    """What should be on stdout is not: it is closed, or its disk is full."""
+
+
+def out(result: dict[str, Any] | str) -> None:
+    """Print a command's value, and make sure that it is out. Raises StdoutError, BrokenPipeError."""
+    stream = sys.stdout
+    if stream is None or stream.closed:
+        raise StdoutError("it is closed")
+    from rawgenai import envelope
+
+    text = result if isinstance(result, str) else envelope.dumps(result, indent=stream.isatty())
+    try:
+        _write(stream, redact(text) + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StdoutError(error.strerror or str(error)) from error
+
+
+def failure(error: RawgenaiError) -> None:
+    """Print an error's envelope as the last line of stderr."""
+    from rawgenai import envelope
+
+    indent = sys.stderr is not None and sys.stderr.isatty()
+    err(envelope.dumps(envelope.failure(error), indent=indent), lines=indent)
+
+
+def err(text: str, *, lines: bool = False) -> None:
+    """Print text for people on stderr: one line, unless it may be more; where stderr is gone, nobody reads it."""
+    if sys.stderr is None or sys.stderr.closed:
+        return
+    from rawgenai import envelope
+
+    text = envelope.plain(text) if lines else envelope.line(text)
+    try:
+        _write(sys.stderr, redact(text).rstrip("\n") + "\n")
+    except OSError:
+        return
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write UTF-8 whatever the locale says: an envelope is JSON."""
+    buffer = getattr(stream, "buffer", None)
+    if buffer is None or stream.isatty():
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+        return
+    stream.flush()
+    buffer.write(text.encode("utf-8", "backslashreplace"))
+    buffer.flush()
+
+
+def discard_stdout() -> None:
+    """Lead stdout nowhere, so that the interpreter does not complain about it at the end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def is_person() -> bool:
+    """Tell whether somebody looks at stderr."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+
+
+def warner(*, quiet: bool) -> Callable[[str], None]:
+    """Give the function that tells people of warnings."""
+    return (lambda _: None) if quiet else (lambda text: err(f"warning: {text}"))
+
+
+@contextmanager
+def transfer(label: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """Show how far a transfer is: a live line at a terminal, plain lines at a dumb one, else nothing."""
+    if quiet or not is_person():
+        yield lambda _done, _total: None
+    elif os.environ.get("TERM") == "dumb":
+        with _plain_transfer(label) as show:
+            yield show
+    else:
+        with _live_transfer(label) as show:
+            yield show
+
+
+@contextmanager
+def _plain_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    last = -1
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal last
+        quarter = 4 * done // total if total else 0
+        if quarter > last:
+            last = quarter
+            err(f"{label}: {25 * quarter}% of {total / 1e6:.1f} MB" if total else f"{label}: started")
+
+    yield show
+
+
+@contextmanager
+def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.table import Column
+
+    from rawgenai import envelope
+
+    console = Console(stderr=True)
+    columns = [
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        BarColumn(bar_width=max(4, min(40, console.width - 34)), table_column=Column(no_wrap=True)),
+        DownloadColumn(table_column=Column(no_wrap=True)),
+    ]
+    with Progress(*columns, console=console, transient=True, expand=False) as bar:
+        task = bar.add_task(envelope.line(label), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def emulated(base_url: str) -> None:
+    """Tell a person that nothing is real, where the emulator answers (ruling 25)."""
+    if base_url == "emulator" and is_person():
+        err("the emulator answers: nothing is sent to DashScope and nothing is paid")

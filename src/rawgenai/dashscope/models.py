@@ -1,0 +1,170 @@
+"""THE TABLE of DashScope's video models: one row a model, and what the API says once for all of them.
+
+Rule: every fact that differs between models is a cell of a row here, and code asks the row; no code compares a
+model's name. To add a model, add a row (docs/architecture.md). Pure: no I/O, no imports of the package.
+
+Sources: the specification's tables (duration, resolution, default models), then section 2 of the API reference for
+what the specification leaves open; design, ruling 1, says which wins where they differ.
+"""
+
+from dataclasses import dataclass, replace
+
+# Exact pixels of each tier, by aspect ratio (reference 2.1; the specification's table has the first two columns).
+SIZES = {
+    "480P": {"16:9": "832*480", "9:16": "480*832", "1:1": "624*624"},
+    "720P": {"16:9": "1280*720", "9:16": "720*1280", "1:1": "960*960", "4:3": "1088*832", "3:4": "832*1088"},
+    "1080P": {"16:9": "1920*1080", "9:16": "1080*1920", "1:1": "1440*1440", "4:3": "1632*1248", "3:4": "1248*1632"},
+}
+RATIOS = ("16:9", "9:16")  # what --ratio takes (specification); the other sizes are reached with --size
+SHOT_TYPES = ("single", "multi")
+MAX_SEED = 2147483647
+NEGATIVE_LIMIT = 500  # characters of a negative prompt that the API reads
+
+DEFAULT_RESOLUTION = "720P"
+DEFAULT_RATIO = "16:9"
+DEFAULT_DURATION = 5
+
+# The model that is taken where none is named (specification, "Model Auto-Selection").
+DEFAULT_MODELS = {
+    "t2v": "wan2.6-t2v",
+    "i2v": "wan2.6-i2v-flash",
+    "r2v": "wan2.6-r2v-flash",
+    "kf2v": "wan2.2-kf2v-flash",
+}
+
+# Modes whose request states exact pixels (`size`); the others state a tier (`resolution`) and follow their image.
+SIZED_MODES = ("t2v", "r2v", "vace")
+
+REGIONS = {  # region -> the host of its shared endpoint, where it has one (reference 1.3)
+    "beijing": "dashscope.aliyuncs.com",
+    "singapore": "dashscope-intl.aliyuncs.com",
+    "virginia": "dashscope-us.aliyuncs.com",
+    "frankfurt": None,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model of the API: a row of the table."""
+
+    name: str  # as the API spells it
+    mode: str  # t2v, i2v, r2v, kf2v or vace
+    series: str  # its family: wan2.6, wan2.5, wan2.2, wanx2.1
+    resolutions: tuple[str, ...]  # tiers on offer, keys of SIZES
+    durations: tuple[int, ...]  # whole seconds on offer
+    prompt_limit: int  # characters that the API reads; the rest is cut in silence
+    regions: tuple[str, ...]  # keys of REGIONS
+    features: frozenset[str] = frozenset()  # what only some models accept, see below
+    minutes: tuple[int, int] = (1, 5)  # how long a task usually takes
+    max_refs: int = 0  # reference files, images and videos together
+    max_ref_videos: int = 0
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Every exact size on offer, ``"W*H"``; empty for a mode that takes tiers."""
+        if self.mode not in SIZED_MODES:
+            return ()
+        return tuple(size for tier in self.resolutions for size in SIZES[tier].values())
+
+
+# Features, the words that a row's `features` may hold:
+#   negative       reads a negative prompt
+#   prompt_extend  can have the prompt rewritten by the API
+#   shot_type      single shot or several
+#   sound          the clip has a sound track unless the request switches it off
+#   audio_url      takes a sound file
+#   audio          is told whether to make sound; silent costs half, so it is always told (ruling 5)
+#   no_audio       sound can be switched off by --no-audio
+_SILENT = frozenset({"negative", "prompt_extend"})
+_WAN25 = _SILENT | {"sound", "audio_url"}
+_WAN26 = _WAN25 | {"shot_type"}
+_R2V = frozenset({"negative", "sound", "shot_type"})
+
+_BJ, _SG, _VA, _FR = "beijing", "singapore", "virginia", "frankfurt"
+_SECONDS_2_15 = tuple(range(2, 16))
+_SECONDS_2_10 = tuple(range(2, 11))
+
+
+def _wan26_t2v(name: str, durations: tuple[int, ...], *regions: str) -> Model:
+    return Model(
+        name=name,
+        mode="t2v",
+        series="wan2.6",
+        resolutions=("720P", "1080P"),
+        durations=durations,
+        prompt_limit=1500,
+        regions=regions,
+        features=_WAN26,
+    )
+
+
+def _wan26_i2v(name: str, durations: tuple[int, ...], *regions: str, features: frozenset[str] = _WAN26) -> Model:
+    return replace(_wan26_t2v(name, durations, *regions), mode="i2v", features=features)
+
+
+def _wan26_r2v(name: str, *regions: str, features: frozenset[str] = _R2V) -> Model:
+    row = _wan26_t2v(name, _SECONDS_2_10, *regions)
+    return replace(row, mode="r2v", features=features, max_refs=5, max_ref_videos=3)
+
+
+def _wan25(name: str, mode: str) -> Model:
+    return Model(
+        name=name,
+        mode=mode,
+        series="wan2.5",
+        resolutions=("480P", "720P", "1080P"),
+        durations=(5, 10),
+        prompt_limit=1500,
+        regions=(_BJ, _SG),
+        features=_WAN25,
+    )
+
+
+def _silent(
+    name: str, mode: str, resolutions: tuple[str, ...], *regions: str, durations: tuple[int, ...] = (5,)
+) -> Model:
+    """A row of the 2.1 and 2.2 families, whose clips have no sound."""
+    return Model(
+        name=name,
+        mode=mode,
+        series=name.partition("-")[0],
+        resolutions=resolutions,
+        durations=durations,
+        prompt_limit=800,
+        regions=regions,
+        features=_SILENT,
+    )
+
+
+def _wan21(name: str, mode: str, resolutions: tuple[str, ...], durations: tuple[int, ...] = (5,)) -> tuple[Model, ...]:
+    """Both spellings of a 2.1 model: wanx2.1-* is Beijing's, wan2.1-* Singapore's (ruling 16)."""
+    beijing = _silent(f"wanx2.1-{name}", mode, resolutions, _BJ, durations=durations)
+    return beijing, replace(beijing, name=f"wan2.1-{name}", regions=(_SG,))
+
+
+_ROWS = (
+    _wan26_t2v("wan2.6-t2v", _SECONDS_2_15, _BJ, _SG, _VA, _FR),
+    _wan26_t2v("wan2.6-t2v-us", (5, 10), _VA),
+    _wan25("wan2.5-t2v-preview", "t2v"),
+    _silent("wan2.2-t2v-plus", "t2v", ("480P", "1080P"), _BJ, _SG),
+    *_wan21("t2v-turbo", "t2v", ("480P", "720P"), durations=(3, 4, 5)),
+    *_wan21("t2v-plus", "t2v", ("720P",)),
+    _wan26_i2v("wan2.6-i2v-flash", _SECONDS_2_15, _BJ, _SG, features=_WAN26 | {"audio"}),
+    _wan26_i2v("wan2.6-i2v", _SECONDS_2_15, _BJ, _SG, _VA, _FR),
+    _wan26_i2v("wan2.6-i2v-us", (5, 10, 15), _VA),
+    _wan25("wan2.5-i2v-preview", "i2v"),
+    _silent("wan2.2-i2v-flash", "i2v", ("480P", "720P", "1080P"), _BJ, _SG),
+    _silent("wan2.2-i2v-plus", "i2v", ("480P", "1080P"), _BJ, _SG),
+    *_wan21("i2v-turbo", "i2v", ("480P", "720P"), durations=(3, 4, 5)),
+    *_wan21("i2v-plus", "i2v", ("720P",)),
+    _wan26_r2v("wan2.6-r2v-flash", _BJ, _SG, features=_R2V | {"no_audio"}),
+    _wan26_r2v("wan2.6-r2v", _BJ, _SG, _VA, _FR),
+    _silent("wan2.2-kf2v-flash", "kf2v", ("480P", "720P", "1080P"), _BJ),
+    *_wan21("kf2v-plus", "kf2v", ("720P",)),
+    *(
+        replace(row, features=frozenset({"prompt_extend"}), minutes=(5, 10))
+        for row in _wan21("vace-plus", "vace", ("720P",), durations=(1, 2, 3, 4, 5))
+    ),
+)
+
+MODELS = {row.name: row for row in _ROWS}

@@ -1,0 +1,632 @@
+"""DashScope's own language: Spec -> Request, Response -> Task, and what an answer means. Pure.
+
+Answers are parsed here by hand, leniently and once; nothing behind this door sees a foreign shape. Whether sending
+again is safe is judged here too (design section 5); the loops that send are in tasks.py.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from rawgenai.dashscope.models import (
+    DEFAULT_DURATION,
+    DEFAULT_RATIO,
+    DEFAULT_RESOLUTION,
+    REGIONS,
+    SIZED_MODES,
+    SIZES,
+    Model,
+)
+from rawgenai.dashscope.rules import normal_size
+from rawgenai.dashscope.spec import Spec
+from rawgenai.errors import RawgenaiError
+from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback
+
+# --- Spec -> Request ---------------------------------------------------------------------------------------------
+
+_PATHS = {"kf2v": "services/aigc/image2video/video-synthesis"}  # reference 1.1
+_PATH = "services/aigc/video-generation/video-synthesis"
+
+
+class Input(NamedTuple):
+    """A field of a Spec that names media: where it goes, and what is said when it is wrong."""
+
+    name: str  # of the Spec
+    flag: str
+    key: str  # of the request's input
+    kinds: tuple[str, ...]  # what the file may be
+    inline: int  # bytes up to which a local file travels inside the request (ruling 11)
+    absent: str  # code: there is no such file
+    unreadable: str  # code: there is one, and it cannot be read
+    invalid: str  # code: it is not what the API takes
+
+
+_INLINE_BYTES = 7 * 1024 * 1024
+
+INPUTS = (
+    Input(
+        "image", "--image", "img_url", ("image",), _INLINE_BYTES, "image_not_found", "image_read_error", "invalid_image"
+    ),
+    Input(
+        "first_frame",
+        "--first-frame",
+        "first_frame_url",
+        ("image",),
+        _INLINE_BYTES,
+        "first_frame_not_found",
+        "image_read_error",
+        "invalid_image",
+    ),
+    Input(
+        "last_frame",
+        "--last-frame",
+        "last_frame_url",
+        ("image",),
+        _INLINE_BYTES,
+        "last_frame_not_found",
+        "image_read_error",
+        "invalid_image",
+    ),
+    Input("refs", "--ref", "reference_urls", ("image", "video"), 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("audio_url", "--audio-url", "audio_url", ("audio",), 0, "file_not_found", "invalid_audio", "invalid_audio"),
+)
+
+
+def create_request(spec: Spec, model: Model) -> Request:
+    """Write the request that creates a task: exactly what the API knows of this model, and nothing else.
+
+    A Media leaf that is still in the Spec travels inline.
+    """
+    media = {row.key: _leaves(getattr(spec, row.name)) for row in INPUTS}
+    texts = {"prompt": spec.prompt, "negative_prompt": spec.negative}
+    body = {
+        "model": model.name,
+        "input": {key: value for key, value in {**texts, **media}.items() if value},
+        "parameters": _parameters(spec, model),
+    }
+    headers = {"X-DashScope-Async": "enable"}
+    if any(isinstance(leaf, str) and leaf.startswith("oss://") for _, leaf in media_of(spec)):
+        headers["X-DashScope-OssResourceResolve"] = "enable"
+    return Request("POST", _PATHS.get(model.mode, _PATH), headers, body)
+
+
+def _parameters(spec: Spec, model: Model) -> dict[str, Any]:
+    resolution = spec.resolution or DEFAULT_RESOLUTION
+    parameters: dict[str, Any] = {}
+    if model.mode in SIZED_MODES:
+        size = normal_size(spec.size) if spec.size else SIZES[resolution][spec.ratio or DEFAULT_RATIO]
+        parameters["size"] = size
+    else:
+        parameters["resolution"] = resolution
+    if model.mode != "kf2v":  # its length is no parameter (ruling 3)
+        parameters["duration"] = DEFAULT_DURATION if spec.duration is None else spec.duration
+    if "prompt_extend" in model.features:
+        parameters["prompt_extend"] = spec.prompt_extend is not False
+    if spec.shot_type is not None:
+        parameters["shot_type"] = spec.shot_type
+    if "audio" in model.features:
+        parameters["audio"] = bool(spec.audio or spec.audio_url)
+    if spec.no_audio:
+        parameters["audio"] = False
+    parameters["watermark"] = bool(spec.watermark)
+    if spec.seed is not None:
+        parameters["seed"] = spec.seed
+    return parameters
+
+
+def _leaves(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
+    """List every piece of media that a Spec names, in the order of the request."""
+    found = []
+    for row in INPUTS:
+        value = getattr(spec, row.name)
+        if value is not None:
+            found += [(row, leaf) for leaf in (value if isinstance(value, tuple) else (value,))]
+    return found
+
+
+def with_media(spec: Spec, leaves: Mapping[str | Media, str | Media]) -> Spec:
+    """Put other leaves in the place of some of a Spec's media."""
+    changes: dict[str, Any] = {}
+    for row in INPUTS:
+        value = getattr(spec, row.name)
+        if isinstance(value, tuple):
+            changes[row.name] = tuple(leaves.get(leaf, leaf) for leaf in value)
+        elif value is not None:
+            changes[row.name] = leaves.get(value, value)
+    return replace(spec, **changes)
+
+
+def to_upload(spec: Spec) -> list[Media]:
+    """List the local files that cannot travel inside the request."""
+    files = [leaf for row, leaf in media_of(spec) if isinstance(leaf, Media) and leaf.size > row.inline]
+    return list(dict.fromkeys(files))
+
+
+# --- the other requests ------------------------------------------------------------------------------------------
+
+
+def status_request(task_id: str) -> Request:
+    """Ask what became of a task. Raises RawgenaiError: `missing_task_id`, `invalid_task_id`."""
+    check_task_id(task_id)
+    return Request("GET", f"tasks/{task_id}")
+
+
+def check_task_id(task_id: str) -> None:
+    """Refuse what cannot be a task's id, before it becomes part of a URL (ruling 22)."""
+    if not task_id:
+        raise RawgenaiError("missing_task_id")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", task_id, re.ASCII):
+        shown = task_id if len(task_id) <= 60 else f"{task_id[:60]}..."  # noqa: PLR2004 - enough to recognise it
+        raise RawgenaiError("invalid_task_id", f"{shown!r} is no task id: 1 to 128 letters, digits, '-' and '_'")
+
+
+def policy_request(model: Model) -> Request:
+    """Ask for leave to upload files for a model (reference section 5)."""
+    return Request("GET", f"uploads?action=getPolicy&model={model.name}")
+
+
+class Policy(NamedTuple):
+    """Leave to upload files for one model, for a few minutes."""
+
+    host: str
+    folder: str
+    fields: Mapping[str, str]
+    max_bytes: int
+
+
+def parse_policy(response: Response) -> Policy:
+    """Read the answer to ``policy_request``. Raises RawgenaiError."""
+    data = parse_object(response).get("data")
+    names = {
+        "OSSAccessKeyId": "oss_access_key_id",
+        "Signature": "signature",
+        "policy": "policy",
+        "x-oss-object-acl": "x_oss_object_acl",
+        "x-oss-forbid-overwrite": "x_oss_forbid_overwrite",
+    }
+    wanted = (*names.values(), "upload_host", "upload_dir")
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in wanted):
+        raise RawgenaiError("server_error", "the API's leave to upload is incomplete")
+    fields = {field: data[name] for field, name in names.items()}
+    megabytes = _number(data.get("max_file_size_mb")) or 100
+    return Policy(data["upload_host"], data["upload_dir"].strip("/"), fields, int(megabytes * 1024 * 1024))
+
+
+def upload_request(policy: Policy, media: Media, filename: str) -> Request:
+    """Write the form that uploads one file under a name that says nothing about the local one."""
+    fields = {**policy.fields, "key": f"{policy.folder}/{filename}", "success_action_status": "200"}
+    order = ("OSSAccessKeyId", "Signature", "policy", "key")  # as the API's page has it; the file comes last
+    ordered = {name: fields[name] for name in (*order, *sorted(fields.keys() - set(order)))}
+    return Request("POST", policy.host, {}, Form(ordered, media, filename))
+
+
+def oss_url(policy: Policy, filename: str) -> str:
+    """Name an uploaded file, for the request that uses it."""
+    return f"oss://{policy.folder}/{filename}"
+
+
+def checked_url(url: str, base_url: str, *, aliyun: bool = False) -> str:
+    """Return a URL that a server named, fit to be asked: https, or loopback where the API is on loopback.
+
+    http at aliyuncs.com becomes https. With ``aliyun`` no other host will do. Raises ValueError with the reason.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not host or parts.username is not None or any(char <= " " for char in url):
+        raise ValueError("the server named no usable URL")
+    if is_loopback(host):
+        if parts.scheme in ("http", "https") and (
+            base_url == "emulator" or is_loopback(urlsplit(base_url).hostname or "")
+        ):
+            return url
+        raise ValueError("the server named a URL on this machine")
+    official = host.endswith(".aliyuncs.com")
+    if parts.scheme == "http" and official:
+        return urlunsplit(parts._replace(scheme="https"))
+    if parts.scheme != "https":
+        raise ValueError(f"the server named a URL that is not https, at {host}")
+    if aliyun and not official:
+        raise ValueError(f"the server named a host that is not Alibaba's, {host}")
+    return url
+
+
+# --- Response -> Task --------------------------------------------------------------------------------------------
+
+# Their word -> ours (reference 3.2, ruling 12). A word that is not here is no terminal status.
+STATUSES = {
+    "PENDING": "pending",
+    "SUSPENDED": "pending",
+    "RUNNING": "running",
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "CANCELED": "canceled",
+    "CANCELLED": "canceled",
+}
+TERMINAL = ("succeeded", "failed", "canceled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """The provider's record of the work."""
+
+    task_id: str
+    status: str  # pending, running, succeeded, failed or canceled
+    request_id: str | None = None
+    duration: float | int | None = None  # seconds of the clip
+    resolution: int | None = None  # its tier: 480, 720, 1080
+    video_url: str | None = None  # valid for 24 hours
+    orig_prompt: str | None = None
+    actual_prompt: str | None = None  # as the API rewrote it
+    api_code: str | None = None  # why it failed, in the API's words
+    api_message: str | None = None
+
+
+def parse_object(response: Response) -> dict[str, Any]:
+    """Read an answer that must be a JSON object and no refusal. Raises RawgenaiError."""
+    body = _json_object(response)
+    if response.status != 200 or (body.get("code") and "output" not in body):  # noqa: PLR2004 - HTTP's own number
+        raise _refusal(response, body)
+    return body
+
+
+def parse_created(response: Response) -> Task:
+    """Read the answer to ``create_request``.
+
+    Raises RawgenaiError; with ``outcome="unknown"`` where the answer does not prove that nothing was accepted.
+    """
+    try:
+        return _created(parse_object(response))
+    except RawgenaiError as error:
+        if not _is_refusal(response):
+            raise unknown(error) from error
+        raise
+
+
+def _created(body: Mapping[str, Any]) -> Task:
+    output, request_id = _dict(body.get("output")), _text(body.get("request_id"))
+    task_id = _text(output.get("task_id"))
+    if task_id is None:
+        raise RawgenaiError("server_error", "the answer names no task", request_id=request_id)
+    status = STATUSES.get(str(output.get("task_status")), "pending")
+    return Task(task_id=task_id, status=status, request_id=request_id)
+
+
+def unknown(error: RawgenaiError) -> RawgenaiError:
+    """Say of an error that the task may have been accepted all the same (design section 5)."""
+    advice = "the task may have been accepted: look into the console's task list before you repeat the command"
+    return RawgenaiError(
+        error.code,
+        f"{error.message}; {advice}",
+        api_code=error.api_code,
+        request_id=error.request_id,
+        outcome="unknown",
+    )
+
+
+def parse_task(response: Response, task_id: str) -> Task:
+    """Read the answer to ``status_request``. Raises RawgenaiError; `task_not_found` where there is no such task."""
+    if response.status == 404:  # noqa: PLR2004 - HTTP's own number
+        raise _not_found(task_id, None)
+    body = parse_object(response)
+    output, usage = _dict(body.get("output")), _dict(body.get("usage"))
+    word = _text(output.get("task_status"))
+    if word is None:
+        raise RawgenaiError("server_error", "the answer names no status")
+    if output.get("task_id", task_id) != task_id:
+        raise RawgenaiError("server_error", "the answer is about another task")
+    request_id = _text(body.get("request_id"))
+    if word.upper() == "UNKNOWN":
+        raise _not_found(task_id, request_id)
+    return Task(
+        task_id=task_id,
+        status=STATUSES.get(word.upper(), "running"),
+        request_id=request_id,
+        duration=_first_number(usage, "output_video_duration", "duration", "video_duration"),
+        resolution=_resolution(usage),
+        video_url=_text(output.get("video_url")) or _text(_dict(output.get("results")).get("video_url")),
+        orig_prompt=_text(output.get("orig_prompt")),
+        actual_prompt=_text(output.get("actual_prompt")),
+        api_code=_text(output.get("code")),
+        api_message=_text(output.get("message")),
+    )
+
+
+def _not_found(task_id: str, request_id: str | None) -> RawgenaiError:
+    message = f"task {task_id} does not exist here, or is over 24 hours old (tasks belong to a key's region)"
+    return RawgenaiError("task_not_found", message, task_id=task_id, request_id=request_id)
+
+
+def _resolution(usage: Mapping[str, Any]) -> int | None:
+    """Tell the tier: SR, else by the size's pixels, else nothing (ruling 21)."""
+    tier = _number(usage.get("SR"))
+    if tier is not None:
+        return int(tier)
+    size = usage.get("size") or usage.get("video_ratio")
+    for name, sizes in SIZES.items():
+        if size in sizes.values():
+            return int(name.removesuffix("P"))
+    return None
+
+
+def failure(task: Task) -> RawgenaiError:
+    """Turn a failed or canceled task into the error that its user should see (ruling 13)."""
+    known = error_code(200, task.api_code or "", task.api_message or "")
+    reasons = ("content_policy", "invalid_request", "server_error")
+    return RawgenaiError(
+        known if known in reasons and task.api_code else "video_failed",
+        _shown(task.api_message) or f"task {task.task_id} {task.status}",
+        api_code=task.api_code,
+        request_id=task.request_id,
+        task_id=task.task_id,
+        final=True,
+    )
+
+
+def clip_url(task: Task, base_url: str) -> str:
+    """Name the clip of a succeeded task. Raises RawgenaiError where there is none to fetch (ruling 20)."""
+    if task.status not in TERMINAL:
+        raise RawgenaiError("video_not_ready", f"task {task.task_id} is {task.status}", task_id=task.task_id)
+    if task.status != "succeeded":
+        error = failure(task)
+        error.code = "video_failed"
+        raise error
+    if task.video_url is None:
+        raise RawgenaiError("no_video", f"task {task.task_id} succeeded, but names no clip", task_id=task.task_id)
+    return _usable(task.video_url, base_url)
+
+
+def _usable(url: str, base_url: str) -> str:
+    try:
+        return checked_url(url, base_url)
+    except ValueError as error:
+        raise RawgenaiError("download_error", f"the clip cannot be asked for: {error}") from error
+
+
+# --- what an answer means ----------------------------------------------------------------------------------------
+
+# What the API's code says -> our code (reference 4.1 and 4.3). `*` stands for anything; the first row that fits wins.
+# InvalidParameter.DataInspection is a media download problem, not moderation (ruling 14).
+ERRORS = (
+    ("InvalidApiKey", "invalid_api_key"),
+    ("invalid_api_key", "invalid_api_key"),
+    ("NOT AUTHORIZED", "invalid_api_key"),
+    ("AccessDenied*", "access_denied"),
+    ("access_denied", "access_denied"),
+    ("*.AccessDenied", "access_denied"),
+    ("AllocationQuota.FreeTierOnly", "access_denied"),
+    ("Arrearage", "access_denied"),
+    ("CommodityNotPurchased", "access_denied"),
+    ("PrepaidBillOverdue", "access_denied"),
+    ("PostpaidBillOverdue", "access_denied"),
+    ("DataInspection*", "content_policy"),
+    ("data_inspection_failed", "content_policy"),
+    ("IPInfringementSuspect", "content_policy"),
+    ("CustomRoleBlocked", "content_policy"),
+    ("FaqRuleBlocked", "content_policy"),
+    ("InvalidParameter*", "invalid_request"),
+    ("InvalidFile*", "invalid_request"),
+    ("InvalidImage*", "invalid_request"),
+    ("InvalidURL*", "invalid_request"),
+    ("BadRequest*", "invalid_request"),
+    ("UnsupportedOperation", "invalid_request"),
+    ("ModelNotFound", "invalid_request"),
+    ("model_not_found", "invalid_request"),
+    ("Model.NotExist", "invalid_request"),
+    ("WorkSpaceNotFound", "invalid_request"),
+    ("NotFound", "invalid_request"),
+    ("Conflict", "invalid_request"),
+    ("Throttling*", "rate_limit"),
+    ("LimitRequests", "rate_limit"),
+    ("limit_requests", "rate_limit"),
+    ("limit_burst_rate", "rate_limit"),
+    ("ResourceExhausted", "rate_limit"),
+    ("insufficient_quota", "rate_limit"),
+    ("InternalError*", "server_error"),
+    ("internal_error", "server_error"),
+    ("SystemError", "server_error"),
+    ("ModelServiceFailed", "server_error"),
+    ("ModelServingError", "server_error"),
+    ("ModelUnavailable", "server_error"),
+    ("RewriteFailed", "server_error"),
+    ("RequestTimeOut", "server_error"),
+    ("ResponseTimeout", "server_error"),
+    ("ServiceUnavailable", "server_error"),
+    ("GatewayTimeout", "server_error"),
+)
+# What a message says wins over its code.
+ERROR_MESSAGES = (
+    ("green network verification", "content_policy"),
+    ("free allocated quota", "access_denied"),
+    ("free tier", "access_denied"),
+    ("support synchronous calls", "invalid_request"),
+    ("support asynchronous calls", "invalid_request"),
+)
+# What the HTTP status says, where neither says anything known; the first row whose range holds it.
+HTTP_STATUSES = (
+    (range(401, 402), "invalid_api_key"),
+    (range(403, 404), "access_denied"),
+    (range(408, 409), "timeout"),
+    (range(429, 430), "rate_limit"),
+    (range(400, 500), "invalid_request"),
+    (range(504, 505), "timeout"),
+    (range(201, 1000), "server_error"),
+)
+
+
+def error_code(status: int, api_code: str, message: str) -> str | None:
+    """Map what the API said to a code of ours; None where a 200 says nothing known."""
+    from fnmatch import fnmatchcase
+
+    said = message.lower()
+    fits = (
+        *(code for part, code in ERROR_MESSAGES if part in said),
+        *(code for pattern, code in ERRORS if fnmatchcase(api_code, pattern)),
+        *(code for statuses, code in HTTP_STATUSES if status in statuses),
+    )
+    return fits[0] if fits else None
+
+
+def _refusal(response: Response, body: Mapping[str, Any]) -> RawgenaiError:
+    """Turn an answer that is not 200, or says a code, into our error."""
+    inner = _dict(body.get("error")) or body
+    api_code, said = _text(inner.get("code")), _text(inner.get("message"))
+    code = error_code(response.status, api_code or "", said or "") or "server_error"
+    message = _shown(said) or f"the server answered with HTTP status {response.status}"
+    return RawgenaiError(code, message, api_code=_shown(api_code), request_id=_text(body.get("request_id")))
+
+
+def _is_refusal(response: Response) -> bool:
+    """Tell whether an answer proves that no task was accepted: a 4xx other than 408."""
+    return 400 <= response.status < 500 and response.status != 408  # noqa: PLR2004 - HTTP's own numbers
+
+
+def may_repeat(request: Request, outcome: Response | NotSent | Unknown) -> bool:
+    """Tell whether sending a request again is safe and of use (design section 5).
+
+    A POST is sent again only on proof that nothing was accepted: it never left, or a 429 about rate came back.
+    """
+    if isinstance(outcome, NotSent):
+        return outcome.passing
+    if isinstance(outcome, Response) and outcome.status == 429:  # noqa: PLR2004 - HTTP's own number
+        return _code_of(outcome) == "rate_limit"
+    if request.method != "GET":
+        return False
+    if isinstance(outcome, Unknown):
+        return True
+    return _code_of(outcome) in ("server_error", "timeout", "rate_limit")
+
+
+def _code_of(response: Response) -> str | None:
+    try:
+        parse_object(response)
+    except RawgenaiError as error:
+        return error.code
+    return None
+
+
+def clip_event(answer: Response) -> str:
+    """Name what a clip's host says instead of giving it: `moved`, `gone` (for this URL at least), or `refused`."""
+    if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
+        return "moved"
+    return "gone" if answer.status in (403, 404) else "refused"
+
+
+def redirected(answer: Response, url: str) -> str:
+    """Name that place; it must be as safe as the first, and https never becomes http. Raises RawgenaiError."""
+    return _usable(urljoin(url, answer.headers["location"]), url)
+
+
+def may_resume(answer: Response | NotSent | Unknown) -> bool:
+    """Tell whether asking a clip's host again is of use."""
+    if isinstance(answer, NotSent):
+        return answer.passing
+    return isinstance(answer, Unknown) or answer.status in (408, 429) or answer.status >= 500  # noqa: PLR2004 - HTTP's own number
+
+
+def download_failure(answer: Response | NotSent | Unknown, url: str, fault: str | None = None) -> RawgenaiError:
+    """Say why a clip could not be fetched (ruling 20); ``fault`` is what is wrong with the bytes that did come."""
+    if fault is not None:
+        return RawgenaiError("download_error", f"what the server sent is no whole clip: {fault}")
+    if not isinstance(answer, Response):
+        return RawgenaiError("download_error", str(answer))
+    said = re.search(rb"<Code>([A-Za-z0-9_.-]{1,64})</Code>", answer.body)
+    api_code = said[1].decode() if said else None
+    if clip_event(answer) == "gone" and not _is_valid(url, answer.headers):
+        return RawgenaiError("url_expired", api_code=api_code)
+    message = f"the clip's host answered with HTTP status {answer.status}"
+    return RawgenaiError("download_error", message, api_code=api_code)
+
+
+def _is_valid(url: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a signed URL has not run out by the server's own clock."""
+    from email.utils import parsedate_to_datetime
+
+    expires = re.search(r"[?&]Expires=(\d{1,12})(?:&|$)", url)
+    try:
+        return expires is not None and parsedate_to_datetime(headers["date"]).timestamp() < int(expires[1])
+    except (KeyError, ValueError):
+        return False
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Read how many seconds the server asks to wait: a number or a date; None where it asks nothing sensible."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value, re.ASCII):
+        return float(value)
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+# --- leniently ---------------------------------------------------------------------------------------------------
+
+
+def _json_object(response: Response) -> dict[str, Any]:
+    """Parse a body that must be a JSON object; of an error status, also nothing at all."""
+    import json
+
+    try:
+        text = response.body.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_reject, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    if response.status != 200:  # noqa: PLR2004 - HTTP's own number
+        return {}
+    raise RawgenaiError("server_error", "the server's answer is not the JSON object it should be")
+
+
+def _reject(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number(value: Any) -> float | int | None:
+    """Read an int, a float, or a string of one; a whole float becomes an int."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:  # noqa: PLR2004 - a bound
+        return None
+    return int(value) if value == int(value) else value
+
+
+def _first_number(usage: Mapping[str, Any], *names: str) -> float | int | None:
+    return next((number for name in names if (number := _number(usage.get(name))) is not None), None)
+
+
+def _shown(text: str | None) -> str | None:
+    """Cut what a server says to a length that a person reads."""
+    limit = 2000
+    return text if text is None or len(text) <= limit else f"{text[:limit]}..."
+
+
+def region(base_url: str) -> str | None:
+    """Tell the region that a base URL belongs to; None where its host is none of the shared ones."""
+    host = urlsplit(base_url).hostname
+    return next((name for name, shared in REGIONS.items() if shared is not None and shared == host), None)

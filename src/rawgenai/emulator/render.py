@@ -1,0 +1,503 @@
+"""Draws the emulator's clip: a test card with a prompt on it, and a ball that lands on every note.
+
+What stands still is drawn once. A frame is a few pastes into grey planes (Y, U, V), so it costs milliseconds, and one
+frame is held at a time. Facts of the format: H.264 in MP4, 30 frames a second
+(reference section 3). PyAV comes with the extra ``media``; numpy is not needed.
+"""
+
+import colorsys
+import math
+import os
+import re
+import sys
+import unicodedata
+import zlib
+from array import array
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rawgenai.errors import RawgenaiError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import OutputContainer
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+FPS = 30
+SAMPLE_RATE = 48_000
+BEAT = 15  # frames from one landing of the ball to the next, and from one note to the next
+MELODY = (261.63, 392.0, 329.63, 440.0, 392.0, 523.25, 329.63, 293.66)  # Hz
+LOUDNESS = 0.3  # of full scale: audible, and two partials together stay far from clipping
+
+OWNER = "rawgenai emulator, not a Wan clip"
+WATERMARK = "AI生成"
+LONGEST = 1000  # characters of a text that are looked at; a frame of the API's sizes holds fewer
+
+INK = (245, 246, 250, 255)
+AMBER = (255, 205, 90, 255)
+QUIET = (168, 176, 192, 255)
+PAPER = (10, 13, 20, 178)
+BARS = ((235, 235, 235), (235, 220, 60), (60, 210, 220), (70, 200, 90), (215, 80, 205), (225, 70, 60), (60, 90, 225))
+
+# (name, index in a collection): every one that is found is used, a character taking the first that can draw it.
+FONTS = (
+    ("dejavusans.ttf", 0),
+    ("notosans-regular.ttf", 0),
+    ("liberationsans-regular.ttf", 0),
+    ("segoeui.ttf", 0),
+    ("helveticaneue.ttc", 0),
+    ("arial.ttf", 0),
+    ("notosanscjk-regular.ttc", 2),  # 0 is the Japanese, 2 the simplified Chinese
+    ("notosanscjk-vf*.ttc", 2),
+    ("notosans[cs][jc]*-regular.[ot]tf", 0),
+    ("sourcehansans*-regular.*", 0),
+    ("pingfang.ttc", 0),
+    ("hiragino sans gb.ttc", 0),
+    ("stheiti *.ttc", 0),
+    ("msyh.tt[cf]", 0),
+    ("wqy-*.ttc", 0),
+    ("droidsansfallback*.ttf", 0),
+    ("simhei.ttf", 0),
+    ("simsun.ttc", 0),
+    ("arial unicode.ttf", 0),
+    ("malgun.ttf", 0),
+    ("uming.ttc", 0),
+)
+
+WIDE = "\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\U00020000-\U0003fffd"
+DOTS = "…"  # Pillow's own font has it
+STOPS = " ,.;:，。、；：…"  # not left standing before an ellipsis
+CLOSING = "，。！？、；：）」』】》〉”’…"
+# What a line may not break: white space, a wide character or a word, each with the punctuation that closes it.
+UNIT = re.compile(rf"\s+|(?:[{WIDE}]|[^\s{WIDE}]+)[{CLOSING}]*")
+
+
+def draw(
+    path: Path,
+    *,
+    width: int,
+    height: int,
+    seconds: float,
+    sound: bool,
+    prompt: str,
+    model: str,
+    mode: str,
+    task_id: str,
+    watermark: bool = False,
+    folders: Sequence[Path] | None = None,
+) -> None:
+    """Write the clip of a task to ``path``, an MP4 whatever the name ends in.
+
+    ``width`` and ``height`` are even, in pixels; ``round(seconds * 30)`` frames at 30 a second, at least one; a stereo
+    AAC track exactly when ``sound``. ``folders`` are where fonts are looked for (default: the system's). The same
+    arguments and fonts give the same bytes. Raises RawgenaiError (missing_extra) without PyAV, OSError if ``path``
+    cannot be written.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise RawgenaiError(
+            "missing_extra",
+            "the emulator draws its clips with PyAV, which is not installed: uv tool install 'rawgenai[media]'"
+            " (or: pip install 'rawgenai[media]')",
+        ) from error
+
+    letters = Letters(load_fonts(font_folders() if folders is None else folders))
+    facts = (("model", model), ("mode", mode), ("task", task_id))
+    scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark)
+    # "file:" keeps a colon in the name from being read as a protocol; faststart puts moov before mdat.
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        encode(container, scene, max(1, round(seconds * FPS)), sound)
+
+
+def encode(container: "OutputContainer", scene: "Scene", frames: int, sound: bool) -> None:
+    """Encode frame by frame, with each frame's share of the sound beside it."""
+    import av
+
+    # The number of threads is fixed because the bytes depend on it.
+    video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23", "threads": "4"})
+    video.width, video.height, video.pix_fmt = scene.width, scene.height, "yuv420p"
+    context = video.codec_context
+    context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, as scene.planes
+    context.color_range = 1  # 16-235
+    audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=128_000) if sound else None
+    share = SAMPLE_RATE // FPS
+    for number in range(frames):
+        picture = scene.frame(number)
+        picture.pts = number
+        container.mux(video.encode(picture))
+        if audio:
+            beat, step = divmod(number, BEAT)
+            bell = note(MELODY[beat % len(MELODY)])
+            samples = av.AudioFrame(format="s16", layout="stereo", samples=share)
+            samples.sample_rate, samples.pts = SAMPLE_RATE, number * share
+            samples.planes[0].update(bell[step * share * 4 : (step + 1) * share * 4])
+            container.mux(audio.encode(samples))
+    container.mux(video.encode())
+    if audio:
+        container.mux(audio.encode())
+
+
+@cache
+def note(pitch: float) -> bytes:
+    """One beat of a bell at ``pitch`` Hz: interleaved stereo, 16 bit; it starts and ends at zero, so nothing clicks."""
+    samples = SAMPLE_RATE * BEAT // FPS
+    ramp = SAMPLE_RATE // 200
+    pcm = array("h")
+    for i in range(samples):
+        time = i / SAMPLE_RATE
+        level = min(1.0, i / ramp, (samples - i) / ramp) * math.exp(-3.5 * time) * LOUDNESS * 32767
+        angle = 2 * math.pi * pitch * time
+        tone, overtone = math.sin(angle), 0.3 * math.sin(2 * angle)
+        pcm.append(int(level * (tone + overtone)))
+        pcm.append(int(level * (tone - overtone)))
+    return pcm.tobytes()
+
+
+# --- the picture ---
+
+
+class Patch(NamedTuple):
+    """A picture as Y, U and V planes with its opacity at full and at half size."""
+
+    planes: tuple["Image", ...]
+    masks: tuple["Image", ...]
+
+
+class Scene:
+    """All that is drawn once, and ``frame``, which puts it together for one moment."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        letters: "Letters",
+        *,
+        prompt: str,
+        facts: Sequence[tuple[str, str]],
+        watermark: bool,
+    ) -> None:
+        width, height = self.width, self.height = size
+        self.unit = min(width, height) / 24
+        self.step = 2 * max(1, round(width / 640))  # pixels a frame; even, because chroma has half of them
+        hue = 0.48 + zlib.crc32(repr(facts).encode()) % 100 / 220  # teal to magenta: tasks are told apart by colour
+        card, self.clock, self.floor, self.ceiling = draw_card(
+            (width, height), letters, prompt=prompt, facts=facts, watermark=watermark
+        )
+        self.card = patch(card)
+        self.ball = patch(draw_ball(2 * round(self.unit * 1.2), hue))
+        self.sky = planes(draw_sky(width, height, hue))
+        self.digits = {char: letters.mask(char, self.unit * 1.9) for char in "0123456789:"}
+
+    def frame(self, number: int) -> "VideoFrame":
+        """Picture ``number``, counted from 0, in yuv420p."""
+        import av
+
+        picture = av.VideoFrame(self.width, self.height, "yuv420p")
+        left = number * self.step % self.width
+        x, y = self.ball_at(number)
+        for index, plane in enumerate(picture.planes):
+            half = min(index, 1)  # chroma planes have half the pixels each way
+            offset = left >> half
+            # A plane's lines may be longer than the picture is wide; what is beyond is never shown.
+            canvas = self.sky[index].crop((offset, 0, offset + plane.line_size, plane.height))
+            canvas.paste(self.ball.planes[index], (x >> half, y >> half), self.ball.masks[half])
+            canvas.paste(self.card.planes[index], (0, 0), self.card.masks[half])
+            if index == 0:
+                self.write_clock(canvas, number)
+            plane.update(canvas.tobytes())
+        picture.colorspace = picture.color_range = 1  # BT.709, 16-235
+        return picture
+
+    def ball_at(self, number: int) -> tuple[int, int]:
+        """Where the ball is: always moving sideways, and on the floor at each beat."""
+        size = self.ball.planes[0].width
+        room = self.width - size
+        sideways = number * self.step % (2 * room)
+        phase = number % BEAT / BEAT
+        jump = (self.floor - size - self.ceiling) * 4 * phase * (1 - phase)
+        return (min(sideways, 2 * room - sideways) & ~1, round(self.floor - size - jump) & ~1)
+
+    def write_clock(self, canvas: "Image", number: int) -> None:
+        """The timecode in white; its digits keep their places."""
+        x, y = self.clock
+        cell = max(mask.width for mask in self.digits.values())
+        for char in timecode(number):
+            mask = self.digits[char]
+            advance = cell if char != ":" else cell * 2 // 3
+            canvas.paste(235, (x + (advance - mask.width) // 2, y), mask)
+            x += advance
+
+
+def timecode(number: int) -> str:
+    """MM:SS:FF, of frame ``number`` counted from 0."""
+    seconds, frame = divmod(number, FPS)
+    return f"{seconds // 60:02}:{seconds % 60:02}:{frame:02}"
+
+
+def draw_card(
+    area: tuple[int, int],
+    letters: "Letters",
+    *,
+    prompt: str,
+    facts: Sequence[tuple[str, str]],
+    watermark: bool,
+) -> tuple["Image", tuple[int, int], int, int]:
+    """What stands still, as RGBA; where the timecode goes; the ball's floor and ceiling."""
+    from PIL import Image, ImageDraw
+
+    width, height = area
+    unit = min(area) / 24
+    card = Image.new("RGBA", (width, height))
+    pen = ImageDraw.Draw(card)
+    bar = width / len(BARS)
+    for i, colour in enumerate(BARS):
+        pen.rectangle((round(i * bar), 0, round((i + 1) * bar), round(unit * 0.35)), (*colour, 255))
+    left, right = unit, width - unit
+    ceiling = write_prompt(pen, letters, (left, unit, right, height / 2), unit, prompt)
+    foot = height - unit * 2.2  # the watermark's line is below
+    floor = foot - unit * 3.8 - len(facts) * unit * LEADING
+    pen.rounded_rectangle((left, floor, right, foot), unit / 2, PAPER)
+    pad = unit * 0.7
+    write_facts(pen, letters, (left + pad, floor + unit * 3.1, right - pad), unit, facts)
+    if watermark:
+        text = letters.spelled(WATERMARK)
+        letters.write(pen, (right - letters.length(text, unit * 0.9), foot + unit * 0.5), text, unit * 0.9, INK)
+    return card, (round(left + pad), round(floor + pad)), round(floor), round(ceiling)
+
+
+def write_prompt(
+    pen: "ImageDraw", letters: "Letters", box: tuple[float, float, float, float], unit: float, prompt: str
+) -> float:
+    """Whose clip it is, and the prompt in the largest letters that the box holds; returns where its panel ends."""
+    left, top, right, bottom = box
+    pad = unit * 0.7
+    start = top + pad + unit * 1.5
+    sizes = [unit * scale for scale in (2, 1.6, 1.3, 1.05)]
+    size, lines = fit(letters, letters.spelled(prompt), right - left - 2 * pad, bottom - start - pad, sizes)
+    end = start + len(lines) * size * LEADING + pad / 2
+    pen.rounded_rectangle((left, top, right, end), unit / 2, PAPER)
+    letters.write(pen, (left + pad, top + pad), OWNER, unit * 0.9, AMBER)
+    for i, line in enumerate(lines):
+        letters.write(pen, (left + pad, start + i * size * LEADING), line, size, INK)
+    return end
+
+
+def write_facts(
+    pen: "ImageDraw",
+    letters: "Letters",
+    line: tuple[float, float, float],
+    unit: float,
+    facts: Sequence[tuple[str, str]],
+) -> None:
+    """Names and values, one a line, from the ``line`` at (left, top, right) down."""
+    left, top, right = line
+    column = left + max(letters.length(name, unit) for name, _ in facts) + unit * 0.8
+    for i, (name, value) in enumerate(facts):
+        y = top + i * unit * LEADING
+        letters.write(pen, (left, y), name, unit, QUIET)
+        sizes = [unit * scale for scale in (1, 0.9, 0.8, 0.72)]
+        size, lines = fit(letters, letters.spelled(value), right - column, unit * LEADING, sizes)
+        letters.write(pen, (column, y + unit - size), "".join(lines), size, INK)
+
+
+def draw_sky(width: int, height: int, hue: float) -> "Image":
+    """Two periods of a gradient with slanted stripes, ``width`` pixels each, so that any window of it fits its ends."""
+    from PIL import Image, ImageDraw
+
+    columns, rows = 64, 24
+    small = Image.new("RGB", (columns * 2, rows))
+    for x in range(columns * 2):
+        for y in range(rows):
+            wave = math.sin(2 * math.pi * (x / columns + y / rows / 3))
+            value = 0.42 + 0.16 * wave + 0.12 * (1 - y / rows)
+            colour = colorsys.hsv_to_rgb((hue + 0.05 * wave + 0.08 * y / rows) % 1, 0.5, value)
+            small.putpixel((x, y), (round(colour[0] * 255), round(colour[1] * 255), round(colour[2] * 255)))
+    sky = small.resize((width * 2, height), Image.Resampling.BICUBIC)
+    stripes = Image.new("L", sky.size)
+    pen = ImageDraw.Draw(stripes)
+    gap, lean = width / 8, min(width, height) / 2
+    for number in range(-8, 18):
+        foot = number * gap
+        head = foot + lean
+        pen.polygon([(foot, height), (foot + gap / 2, height), (head + gap / 2, 0), (head, 0)], 18)
+    sky.paste((255, 255, 255), (0, 0), stripes)
+    return sky
+
+
+def draw_ball(size: int, hue: float) -> "Image":
+    """A lit ball of ``size`` pixels across, as RGBA, in the sky's opposite colour."""
+    from PIL import Image, ImageDraw
+
+    big = Image.new("RGBA", (size * 4, size * 4))
+    pen = ImageDraw.Draw(big)
+    rings = 24
+    for ring in range(rings):
+        part = ring / rings
+        red, green, blue = colorsys.hsv_to_rgb((hue + 0.5) % 1, 0.5 * (1 - part * 0.8), 0.8 + 0.2 * part)
+        radius = size * 2 * (1 - part)
+        x, y = size * 2 - size * 0.6 * part, size * 2 - size * 0.7 * part
+        colour = (round(red * 255), round(green * 255), round(blue * 255), 255)
+        pen.ellipse((x - radius, y - radius, x + radius - 1, y + radius - 1), colour)
+    return big.resize((size, size), Image.Resampling.BOX)
+
+
+def planes(image: "Image") -> tuple["Image", ...]:
+    """The Y, U and V planes of a picture whose sides are even: BT.709, 16-235."""
+    import av
+    from PIL import Image
+
+    frame: av.VideoFrame = av.VideoFrame.from_image(image.convert("RGB"))  # type: ignore[no-untyped-call]  # PyAV's gap
+    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+    return tuple(
+        Image.frombytes("L", (plane.line_size, plane.height), bytes(plane)).crop((0, 0, plane.width, plane.height))
+        for plane in frame.planes
+    )
+
+
+def patch(image: "Image") -> Patch:
+    """An RGBA picture whose sides are even, ready to be pasted into planes."""
+    opacity = image.getchannel("A")
+    return Patch(planes(image), (opacity, opacity.reduce(2)))
+
+
+# --- letters ---
+
+LEADING = 1.32  # from line to line, in font sizes
+PROBE = 32  # pixels; the size at which a glyph is compared with the one for missing characters
+
+
+class Letters:
+    """Text in several fonts: a character is drawn in the first that has a glyph for it."""
+
+    def __init__(self, fonts: Sequence["FreeTypeFont"]) -> None:
+        self.fonts = fonts
+        self.missing = [glyph(font, "\U0010fffd") for font in fonts]  # a private character that no font has
+        self.chosen: dict[str, int | None] = {" ": 0}
+        self.sized: dict[tuple[int, int], FreeTypeFont] = {}
+
+    def choose(self, char: str) -> int | None:
+        """The number of the font that draws ``char``, None if none does."""
+        if char not in self.chosen:
+            able = (i for i, font in enumerate(self.fonts) if glyph(font, char) != self.missing[i])
+            self.chosen[char] = next(able, None)
+        return self.chosen[char]
+
+    def spelled(self, text: str) -> str:
+        """``text`` as it can be drawn: no controls, one space for white space, U+XXXX for what has no glyph."""
+        shown = "".join(char for char in " ".join(text.split()) if not hidden(char))
+        if len(shown) > LONGEST:
+            shown = shown[:LONGEST] + DOTS
+        drawn = (char if self.choose(char) is not None else f" U+{ord(char):04X} " for char in shown)
+        return " ".join("".join(drawn).split())
+
+    def runs(self, text: str, size: float) -> Iterator[tuple[str, "FreeTypeFont"]]:
+        """``text`` in pieces of one font each."""
+        start = 0
+        for i in range(1, len(text) + 1):
+            if i == len(text) or self.choose(text[i]) != self.choose(text[start]):
+                yield text[start:i], self.font(self.choose(text[start]) or 0, round(size))
+                start = i
+
+    def font(self, number: int, size: int) -> "FreeTypeFont":
+        if (number, size) not in self.sized:
+            self.sized[number, size] = self.fonts[number].font_variant(size=size)
+        return self.sized[number, size]
+
+    def length(self, text: str, size: float) -> float:
+        """The width of a line, in pixels."""
+        return sum(font.getlength(run) for run, font in self.runs(text, size))
+
+    def write(self, pen: Any, corner: tuple[float, float], text: str, size: float, colour: tuple[int, ...]) -> None:
+        """Draw one line whose upper left corner is ``corner``; all its fonts stand on one base line."""
+        x, y = corner
+        for run, font in self.runs(text, size):
+            pen.text((x, y + size), run, colour, font, anchor="ls")
+            x += font.getlength(run)
+
+    def mask(self, char: str, size: float) -> "Image":
+        """One character, white on black."""
+        from PIL import Image, ImageDraw
+
+        mask = Image.new("L", (math.ceil(self.length(char, size)), round(size * 1.1)))
+        self.write(ImageDraw.Draw(mask), (0, -size * 0.15), char, size, (255,))
+        return mask
+
+
+def glyph(font: "FreeTypeFont", char: str) -> tuple[Any, ...]:
+    """What a font draws for a character; two that look the same are equal."""
+    mask, offset = font.getmask2(char)
+    return (mask.size, offset, bytes(mask))
+
+
+def hidden(char: str) -> bool:
+    """Whether a character is a control, a format, half of a pair or a variation selector: nothing to be drawn."""
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs"} or "\ufe00" <= char <= "\ufe0f"
+
+
+def wrap(letters: Letters, text: str, size: float, width: float) -> list[str]:
+    """The lines of ``text``, none wider than ``width`` unless one character is."""
+    lines = [""]
+    for unit in UNIT.findall(text):
+        pieces = [unit] if letters.length(unit, size) <= width else list(unit)
+        for piece in pieces:
+            if lines[-1] and letters.length(lines[-1] + piece, size) > width:
+                lines[-1] = lines[-1].rstrip()
+                lines.append("")
+            lines[-1] = (lines[-1] + piece).lstrip()
+    return [line for line in lines if line]
+
+
+def cut(letters: Letters, text: str, size: float, width: float) -> str:
+    """As much of ``text`` as fits before an ellipsis."""
+    text = text.rstrip(STOPS)
+    while text and letters.length(text + DOTS, size) > width:
+        text = text[:-1].rstrip(STOPS)
+    return text + DOTS
+
+
+def fit(letters: Letters, text: str, width: float, height: float, sizes: Sequence[float]) -> tuple[float, list[str]]:
+    """The first of ``sizes`` at which ``text`` fits, and its lines; at the last one it is cut."""
+    for size in sizes:
+        lines = wrap(letters, text, size, width)
+        if len(lines) * size * LEADING <= height:
+            return size, lines
+    room = max(1, int(height / (size * LEADING)))
+    return size, [*lines[: room - 1], cut(letters, lines[room - 1], size, width)]
+
+
+def font_folders() -> list[Path]:
+    """Where Linux, macOS and Windows keep fonts: the user's and the system's."""
+    home = Path.home()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA", str(home / "AppData" / "Local"))
+        return [Path(os.environ.get("WINDIR", "C:/Windows"), "Fonts"), Path(local, "Microsoft", "Windows", "Fonts")]
+    if sys.platform == "darwin":
+        return [home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts")]
+    return [home / ".local/share/fonts", home / ".fonts", Path("/usr/local/share/fonts"), Path("/usr/share/fonts")]
+
+
+def load_fonts(folders: Sequence[Path]) -> list["FreeTypeFont"]:
+    """The fonts of the table that the folders have, in its order, and last the one that Pillow brings along."""
+    from PIL import ImageFont
+
+    files = sorted(
+        (name.lower(), Path(parent, name))
+        for folder in folders
+        for parent, _, names in os.walk(folder)
+        for name in names
+    )
+    fonts = []
+    for pattern, index in FONTS:
+        for name, file in files:
+            if fnmatch(name, pattern):
+                try:
+                    fonts.append(ImageFont.truetype(file, PROBE, index))
+                except OSError:  # a broken or foreign file is not a font of ours
+                    continue
+    default = ImageFont.load_default(PROBE)
+    return [*fonts, default] if isinstance(default, ImageFont.FreeTypeFont) else fonts

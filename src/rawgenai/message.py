@@ -1,0 +1,102 @@
+"""One HTTP message as a plain value, and what can become of sending it.
+
+Nothing here does I/O or knows a provider. A ``Request`` can be printed, compared and sent; a body may hold ``Media``
+leaves, which stand for a local file's bytes until the moment of sending.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Json = Any  # None, bool, int, float, str, list or dict of the same; in a Request's body also Media
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A local file as a leaf of a body; it never holds the bytes.
+
+    Sent inside a JSON body it becomes ``data:MIME;base64,...``; as the last part of a ``Form``, its plain bytes.
+    ``size`` is in bytes.
+    """
+
+    path: str
+    mime: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart/form-data body: the fields in order, the file last (reference section 5)."""
+
+    fields: Mapping[str, str]
+    file: Media
+    filename: str  # what the server is told; never the local name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request.
+
+    ``url`` is either relative to the API's base URL (``"tasks/ID"``) or absolute. The API key goes with relative URLs
+    and with nothing else, so a request to a clip's or an upload's host cannot carry it.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Json | Form | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer: header names in lower case; the body whole, unless a ``Receive`` took it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class NotSent(Exception):  # noqa: N818 - a fact about a message that tasks judge, no error of the program
+    """The request provably never left this machine (refused, DNS, TLS); ``code`` is a row of the table of codes.
+
+    ``passing`` is False where sending it again will fail in the same way, as with a certificate nobody trusts.
+    """
+
+    def __init__(self, code: str, message: str, *, passing: bool = True) -> None:
+        self.code = code
+        self.passing = passing
+        super().__init__(message)
+
+
+class Unknown(Exception):  # noqa: N818 - as above
+    """The request left, and no whole answer came back: the server may have acted on it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+# Takes the answer's status, headers and body as it arrives; what it returns becomes Response.body.
+# Raising stops the transfer. Network failures surface as Unknown from the iterator; its own errors pass through.
+Receive = Callable[[int, Mapping[str, str], Iterator[bytes]], bytes]
+
+
+class Send(Protocol):
+    """One attempt to exchange one request for one response, over a socket or with the emulator in process.
+
+    Without ``receive`` the whole body is read, up to a bound. Raises NotSent or Unknown.
+    """
+
+    def __call__(self, request: Request, receive: Receive | None = None) -> Response: ...
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,35 @@
+"""A value that no text of ours shows, and the last look at text before it leaves the program."""
+
+from typing import Any
+
+_known: set[str] = set()  # every secret of this process; whatever a server echoes, it is not passed on
+
+
+class Secret:
+    """A value that no text shows; ``reveal`` gives it to whoever sends it to the API."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        _known.add(value)
+
+    def reveal(self) -> str:
+        """Return the value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "[redacted]"
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+def redact(text: str) -> str:
+    """Take every secret of this process out of a text."""
+    for value in _known:
+        text = text.replace(value, "[redacted]")
+    return text

@@ -1,0 +1,108 @@
+"""Ways for the emulator's tests to ask it, without a socket."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rawgenai.emulator.state import Answer, Call, handle
+from rawgenai.emulator.store import Store
+
+NOW = 1_800_000_000.25  # 2027-01-15 16:00:00.250 in China
+CLIP = bytes(range(256)) * 4  # stands in for a drawn clip
+KEY = "sk-test"
+TEXT: dict[str, Any] = {"model": "wan2.6-t2v", "input": {"prompt": "A kitten"}}
+
+
+def fake_draw(path: Path, **_: Any) -> None:
+    path.write_bytes(CLIP)
+
+
+def text(prompt: str, **parameters: Any) -> dict[str, Any]:
+    return {"model": "wan2.6-t2v", "input": {"prompt": prompt}, "parameters": parameters}
+
+
+def ask(
+    store: Store,
+    method: str,
+    target: str,
+    document: Any = None,
+    *,
+    now: float = NOW,
+    seconds: float = 3.0,
+    key: str = KEY,
+    headers: Mapping[str, str | None] | None = None,
+    body: bytes = b"",
+) -> Answer:
+    """Put one call; a document goes as JSON, the key goes to the API alone, and a header of None is left out."""
+    told: dict[str, str | None] = {}
+    if target.startswith("/api/"):
+        told["authorization"] = f"Bearer {key}"
+    if document is not None:
+        told |= {"content-type": "application/json", "x-dashscope-async": "enable"}
+        body = json.dumps(document).encode()
+    told |= headers or {}
+    call = Call(method, target, {name: value for name, value in told.items() if value is not None}, body)
+    return handle(call, store, now=now, seconds=seconds)
+
+
+def endpoint(document: Any) -> str:
+    group = "image2video" if "kf2v" in document["model"] else "video-generation"
+    return f"/api/v1/services/aigc/{group}/video-synthesis"
+
+
+def create(store: Store, document: Any, **how: Any) -> Answer:
+    return ask(store, "POST", endpoint(document), document, **how)
+
+
+def book(store: Store, document: Any = TEXT, **how: Any) -> str:
+    """Create a task and return its id."""
+    answer = create(store, document, **how)
+    assert answer.status == 200, answer.body
+    return str(said(answer)["output"]["task_id"])
+
+
+def look(store: Store, task_id: str, **how: Any) -> Any:
+    """Ask for a task's status."""
+    return said(ask(store, "GET", f"/api/v1/tasks/{task_id}", **how))
+
+
+def said(answer: Answer) -> Any:
+    return json.loads(answer.body)
+
+
+def local(url: str) -> str:
+    """The target of a link in an answer."""
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}"
+
+
+def form(fields: Mapping[str, str], data: bytes | None, after: Mapping[str, str] | None = None) -> bytes:
+    """A multipart body with the boundary BOUNDARY."""
+
+    def part(name: str, value: bytes) -> bytes:
+        return b'--BOUNDARY\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (name.encode(), value)
+
+    parts = [part(name, value.encode()) for name, value in fields.items()]
+    if data is not None:
+        parts.append(part('file"; filename="a', data))
+    parts += [part(name, value.encode()) for name, value in (after or {}).items()]
+    return b"".join(parts) + b"--BOUNDARY--\r\n"
+
+
+FORM_TYPE = {"content-type": "multipart/form-data; boundary=BOUNDARY"}
+
+
+def upload_fields(store: Store, *, name: str = "a.png", **how: Any) -> dict[str, str]:
+    """Ask for an upload policy, and return the fields of the form that it asks for."""
+    data = said(ask(store, "GET", "/api/v1/uploads?action=getPolicy&model=wan2.6-i2v", **how))["data"]
+    return {
+        "OSSAccessKeyId": data["oss_access_key_id"],
+        "Signature": data["signature"],
+        "policy": data["policy"],
+        "key": f"{data['upload_dir']}/{name}",
+        "x-oss-object-acl": data["x_oss_object_acl"],
+        "x-oss-forbid-overwrite": data["x_oss_forbid_overwrite"],
+        "success_action_status": "200",
+    }
