@@ -76,9 +76,8 @@ def _is_loopback(host: str) -> bool:
 def _only_to_loopback(connect: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: socket.socket, address: Any) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
-            pytest.fail(
-                f"a test must not reach the network, and this one goes to {address}"
-            )  # no Exception: not caught
+            # It is no Exception, so no code under test catches it.
+            pytest.fail(f"a test must not reach the network, and this one goes to {address}")
         return connect(self, address)
 
     return guarded

@@ -4,9 +4,6 @@ Floor 1. Rule: every setting is a row of ``SETTINGS``, and a row says all there 
 No message here ever holds a value, because a value may be the key.
 """
 
-# click does without pathlib, and so does a refused command:
-# ruff: noqa: PTH118, PTH120
-
 import os
 import re
 import stat
@@ -157,7 +154,7 @@ def check_name(name: str) -> str:
 
 def mask(value: str) -> str:
     """The first three and last three characters, or ``***`` for eight or fewer (issue 2, point 4)."""
-    return f"{value[:3]}...{value[-3:]}" if len(value) > 8 else "***"  # noqa: PLR2004 - said just above
+    return f"{value[:3]}...{value[-3:]}" if len(value) > 8 else "***"
 
 
 def _checked(name: str, value: str, origin: str = "") -> str:
@@ -287,13 +284,14 @@ def _in_config_file(name: str, environ: Mapping[str, str]) -> Found | None:
 def _in_credentials_file(name: str, environ: Mapping[str, str]) -> Found | None:
     if not (key := SETTINGS[name].credentials):
         return None
-    import configparser
+    file = os.path.join(files.home_folder(environ), os.path.normpath(_CREDENTIALS))
+    text = _read(file)
+    import configparser  # only for the few who have such a file
 
-    file = os.path.join(files.home_folder(environ), _CREDENTIALS)
     section = next((environ[variable] for variable in _PROFILES if environ.get(variable)), "default")
     parser = configparser.RawConfigParser(strict=False)
     try:
-        parser.read_string(_read(file))
+        parser.read_string(text)
     except configparser.Error:  # it quotes the line: never chained
         raise _error(file, "is not an INI file") from None
     return Found(parser.get(section, key, fallback=""), f"credentials file {file} [{section}]")
@@ -302,7 +300,7 @@ def _in_credentials_file(name: str, environ: Mapping[str, str]) -> Found | None:
 def _in_plain_file(name: str, environ: Mapping[str, str]) -> Found | None:
     if not (plain := SETTINGS[name].plain):
         return None
-    file = os.path.join(files.home_folder(environ), plain)
+    file = os.path.join(files.home_folder(environ), os.path.normpath(plain))
     return Found(_read(file), f"key file {file}")
 
 

@@ -8,7 +8,7 @@ from rawgenai.errors import RawgenaiError
 
 # What json.dumps leaves raw though a terminal would act on it: DEL and C1 controls, bidirectional overrides, line
 # separators and lone surrogates. A server may have sent them (design section 6).
-_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_UNSAFE = "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 
 
 def success(**fields: Any) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def dumps(envelope: dict[str, Any], *, indent: bool = False) -> str:
 
 def plain(text: str) -> str:
     """Escape what a terminal would act on, except line breaks."""
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    if text.isprintable():  # no unsafe character is; the expression is dear to compile
+        return text
+    return re.sub(_UNSAFE, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def line(text: str) -> str:

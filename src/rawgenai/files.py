@@ -4,9 +4,6 @@ Floor 1: knows no provider. Paths are plain strings.
 Failures that a caller can mend here are RawgenaiErrors; where the caller alone knows what failed, OSError propagates.
 """
 
-# click does without pathlib, and so does a refused command:
-# ruff: noqa: PTH100, PTH101, PTH102, PTH105, PTH108, PTH111, PTH112, PTH116, PTH117, PTH118, PTH120, PTH123
-
 import io
 import os
 import re
@@ -39,8 +36,9 @@ def reason(error: Exception) -> str:
 # --- The prompt -------------------------------------------------------------------------------------------------
 
 # Anything but text: control characters other than \n and \t, and the lone surrogates that stand for undecodable bytes.
-_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NOT_TEXT = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]"  # dear to compile, so only where a prompt is read
 
+_TOO_LONG = f"is longer than {MAX_PROMPT // 1024} KiB"
 _BOMS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -67,7 +65,7 @@ def stdin_is_given(stdin: TextIO | BinaryIO | None = None) -> bool:
 
 
 def read_prompt(source: str, stdin: BinaryIO | None = None) -> str:
-    """The prompt from a file, or from stdin where ``source`` is ``"-"``, as ``check_prompt_text`` returns it.
+    """The prompt from a file, or from stdin where ``source`` is ``"-"``, as ``clean`` returns it.
 
     Reads at most 64 KiB and a byte, so an endless pipe ends. Raises RawgenaiError: file_not_found, missing_prompt (no
     stdin), invalid_prompt, invalid_usage (a folder, or unreadable).
@@ -95,13 +93,14 @@ def _read_prompt_file(path: str) -> bytes:
 
 
 def _decode(raw: bytes) -> str:
-    if len(raw) > MAX_PROMPT:
-        raise _too_long()
     try:
-        return check_prompt_text(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        message = f"the prompt is not UTF-8 text; it looks like {_guess(raw)}: convert it to UTF-8"
-        raise RawgenaiError("invalid_prompt", message) from error
+        text = raw.decode("utf-8")
+        fault = _TOO_LONG if len(raw) > MAX_PROMPT else text_fault(text)
+    except UnicodeDecodeError:
+        fault = _TOO_LONG if len(raw) > MAX_PROMPT else f"is not UTF-8 text; it looks like {_guess(raw)}: convert it"
+    if fault is not None:
+        raise RawgenaiError("invalid_prompt", f"the prompt {fault}")
+    return clean(text)
 
 
 def _guess(raw: bytes) -> str:
@@ -118,28 +117,23 @@ def _guess(raw: bytes) -> str:
     return "GBK"
 
 
-def check_prompt_text(text: str) -> str:
-    """The text of a prompt without BOM and outer white space, its lines ended by LF; ``""`` where nothing is left.
+def clean(text: str) -> str:
+    """The text without BOM and outer white space, its lines ended by LF; ``""`` where nothing is left."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip()
 
-    Raises RawgenaiError invalid_prompt: undecodable bytes, control characters other than LF and tab, over 64 KiB.
-    """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    if found := _NOT_TEXT.search(text):
-        raise RawgenaiError("invalid_prompt", _objection(found.group(), found.start() + 1))
-    if len(text.encode()) > MAX_PROMPT:
-        raise _too_long()
-    return text.strip()
+
+def text_fault(text: str) -> str | None:
+    """What keeps a text from being sent: undecodable bytes, control characters other than LF and tab, over 64 KiB."""
+    if found := re.search(_NOT_TEXT, text.replace("\r", "\n").removeprefix("\ufeff")):
+        return _objection(found.group(), found.start() + 1)
+    return _TOO_LONG if len(text.encode()) > MAX_PROMPT else None
 
 
 def _objection(char: str, position: int) -> str:
     if "\ud800" <= char <= "\udfff":
-        return f"the prompt is not UTF-8 text: character {position} cannot be decoded"
+        return f"is not UTF-8 text: character {position} cannot be decoded"
     hint = " (is it UTF-16?)" if char == "\x00" else ""
-    return f"the prompt has the control character U+{ord(char):04X} at character {position}{hint}"
-
-
-def _too_long() -> RawgenaiError:
-    return RawgenaiError("invalid_prompt", f"the prompt is longer than {MAX_PROMPT // 1024} KiB")
+    return f"has the control character U+{ord(char):04X} at character {position}{hint}"
 
 
 # --- Private files ----------------------------------------------------------------------------------------------

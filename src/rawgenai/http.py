@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -127,7 +127,7 @@ def open_media(media: Media) -> IO[bytes]:
     """Open a leaf's bytes: a local file, or what a data URI holds."""
     if media.path.startswith("data:"):
         return io.BytesIO(base64.b64decode(media.path.partition(",")[2], validate=True))
-    return open(media.path, "rb")  # noqa: PTH123 - plain open is cheaper to import; the caller closes it
+    return open(media.path, "rb")
 
 
 # --- one attempt -------------------------------------------------------------------------------------------------
@@ -290,19 +290,23 @@ def download(send: Send, url: str, target: str, task_id: str, progress: Callable
 
     def receive(status: int, headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
         nonlocal part
-        if status == 200:  # noqa: PLR2004 - HTTP's own numbers, here and below
+        if status == 200:
             path, start, total = files.part_path(target, task_id, _etag(headers)), 0, _length(headers)
             if old is not None:
-                os.remove(old.path)  # noqa: PTH107 - pathlib would double the imports
+                os.remove(old.path)
         elif old is not None and status in (206, 416):
             path, start, total = old.path, old.size, _continued(headers, old.size)
             if total is None:
-                os.remove(old.path)  # noqa: PTH107 - as above
+                os.remove(old.path)
                 raise Unknown("server_error", "the server sent another piece of the file than was asked for")
         else:
             return read_bounded(status, headers, chunks)
-        if start != total:
-            _append(path, start, total, chunks, progress)
+        if status != 416:
+            try:
+                _append(path, start, total, chunks, progress)
+            except BaseException:
+                _drop_unless_resumable(path, target, task_id)
+                raise
         part = path
         return b""
 
@@ -311,18 +315,28 @@ def download(send: Send, url: str, target: str, task_id: str, progress: Callable
     return Fetched(part, answer)
 
 
+def _drop_unless_resumable(path: str, target: str, task_id: str) -> None:
+    """Take away a part that no later attempt would go on from: no strong ETag vouches for it, or it has no byte."""
+    kept = files.find_part(target, task_id)
+    if kept is None or kept.path != path:
+        with suppress(OSError):
+            os.remove(path)
+
+
 def _append(
     path: str, start: int, total: int | None, chunks: Iterator[bytes], progress: Callable[[int, int | None], None]
 ) -> None:
     import shutil
 
     done = start
-    if total is not None and total - start > shutil.disk_usage(os.path.dirname(path)).free:  # noqa: PTH120 - as above
+    if total is not None and total - start > shutil.disk_usage(os.path.dirname(path)).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with open(path, "ab", buffering=0) as file:  # noqa: PTH123 - as above
+    with open(path, "ab", buffering=0) as file:
         file.truncate(start)
         for chunk in chunks:
-            file.write(chunk)
+            left = memoryview(chunk)
+            while left:  # a disk may take less at once than it is given
+                left = left[file.write(left) :]
             done += len(chunk)
             progress(done, total)
     if total is not None and done != total:
@@ -342,11 +356,13 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 def _continued(headers: Mapping[str, str], start: int) -> int | None:
     """Read the whole length from a Content-Range that goes on at ``start``, or that says that nothing is missing."""
-    match = re.fullmatch(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})", headers.get("content-range", ""), re.ASCII)
+    place = r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})"
+    match = re.fullmatch(place, headers.get("content-range", ""), re.ASCII)
     if match is None:
         return None
-    total = int(match[2])
-    return total if int(match[1] or total) == start else None
+    total = int(match[3])
+    first, end = int(match[1] or total), int(match[2] or total - 1) + 1
+    return total if start == first <= end <= total else None
 
 
 # --- httpx, as cheap as it gets (reference, performance) ----------------------------------------------------------
@@ -367,12 +383,16 @@ def _httpx() -> "ModuleType":
 
 def _client(url: str, timeouts: Timeouts) -> Any:
     httpx = _httpx()
-    return httpx.Client(
-        verify=_tls() if url.startswith("https:") else _no_tls(),
-        trust_env=not is_loopback(_host(url)),  # proxies; a loopback server is never behind one
-        timeout=httpx.Timeout(timeouts.idle, connect=timeouts.connect),
-        follow_redirects=False,
-    )
+    trust = _tls() if url.startswith("https:") else _no_tls()
+    try:
+        return httpx.Client(
+            verify=trust,
+            trust_env=not is_loopback(_host(url)),  # proxies; a loopback server is never behind one
+            timeout=httpx.Timeout(timeouts.idle, connect=timeouts.connect),
+            follow_redirects=False,
+        )
+    except (ImportError, ValueError) as error:  # a SOCKS proxy, or a scheme that is none
+        raise RawgenaiError("config_error", f"the proxy that the environment names cannot be used: {error}") from error
 
 
 def _no_tls() -> "ssl.SSLContext":
@@ -388,7 +408,7 @@ def _tls() -> "ssl.SSLContext":
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not folder:
         folder = ssl.get_default_verify_paths().capath
-        if not folder or not os.path.isdir(folder) or not os.listdir(folder):  # noqa: PTH112, PTH208 - as above
+        if not folder or not os.path.isdir(folder) or not os.listdir(folder):
             import certifi
 
             file, folder = certifi.where(), None

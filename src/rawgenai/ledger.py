@@ -4,9 +4,6 @@ Floor 1: knows no provider. The intent is on disk before the POST and the task's
 so every method that writes returns only when the row is on disk. The key never comes near it.
 """
 
-# click does without pathlib, and so does a refused command:
-# ruff: noqa: PTH118, PTH120
-
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +44,6 @@ class Row(NamedTuple):
     mode: str
     prompt: str | None
     base_url: str
-    body_sha256: str
     state: str  # of STATES: what is known about the POST
     status: str | None  # of STATUSES: what the provider said last
     code: str | None  # why it was refused, is unknown, or failed
@@ -70,7 +66,6 @@ _SCHEMA = (
         mode TEXT NOT NULL,
         prompt TEXT,
         base_url TEXT NOT NULL,
-        body_sha256 TEXT NOT NULL,
         state TEXT NOT NULL CHECK (state IN ({_words(STATES)})),
         status TEXT CHECK (status IN ({_words(STATUSES)})),
         code TEXT,
@@ -143,15 +138,13 @@ class Ledger:
             self._db.close()
             self._db = None
 
-    def intend(
-        self, *, provider: str, model: str, mode: str, prompt: str | None, base_url: str, body_sha256: str
-    ) -> int:
+    def intend(self, *, provider: str, model: str, mode: str, prompt: str | None, base_url: str) -> int:
         """Record, before the POST, that a task is about to be created; the row's id (0 without a file)."""
         now = self._now()
-        values = (provider, model, mode, prompt, base_url, body_sha256, "intended", now, now)
+        values = (provider, model, mode, prompt, base_url, "intended", now, now)
         sql = """INSERT INTO tasks
-            (provider, model, mode, prompt, base_url, body_sha256, state, created_at, updated_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+            (provider, model, mode, prompt, base_url, state, created_at, updated_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
         return self._write(sql, values)[0]
 
     def accept(self, row: int, task_id: str, request_id: str | None = None) -> None:

@@ -37,7 +37,7 @@ def look(path: str) -> Look:
     """
     # O_NONBLOCK: a FIFO that nobody writes to is refused, never waited for.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - opens the descriptor that was just checked
+    with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError("it is not a regular file")
@@ -62,23 +62,22 @@ def mp4_fault(path: str) -> str | None:
 
     Costs a few reads whatever the file's size.
     """
-    seen: list[bytes] = []
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib would double what a refused command imports
+    missing = {b"ftyp", b"moov", b"mdat"}
+    with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         start = 0
         while start < end:
             file.seek(start)
             head = file.read(16)
             size, name = int.from_bytes(head[:4]), head[4:8]
+            if start == 0 and name != b"ftyp":
+                return "it is not an MP4 file"
             if size == 1:
                 size = int.from_bytes(head[8:16])
             elif size == 0:
                 size = end - start
-            if size < 8 or start + size > end:  # noqa: PLR2004 - a box's head is 8 bytes
+            if size < 8 or start + size > end:
                 return f"box {name!r} at byte {start} ends beyond the file's {end} bytes"
-            if not seen and name != b"ftyp":
-                return "it is not an MP4 file"
-            seen.append(name)
+            missing.discard(name)
             start += size
-    missing = {b"ftyp", b"moov", b"mdat"}.difference(seen)
     return f"it has no {min(missing).decode()} box" if missing else None

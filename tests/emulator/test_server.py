@@ -101,7 +101,7 @@ def _raw(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
 
 def _head(server: Server, *lines: str, first: str = "GET /api/v1/tasks/ HTTP/1.1", host: str | None = None) -> bytes:
     told = f"Host: {host or f'127.0.0.1:{server.server_port}'}"
-    return "\r\n".join([first, told, "Authorization: Bearer x", "Connection: close", *lines, "", ""]).encode()
+    return "\r\n".join([first, told, "Authorization: Bearer sk-test", "Connection: close", *lines, "", ""]).encode()
 
 
 # --- serving -------------------------------------------------------------------------------------------------------
@@ -235,6 +235,22 @@ def test_a_client_that_sends_its_body_all_the_same_can_read_the_refusal(server: 
     body = bytes(4 * 1024 * 1024)
     head = _head(server, f"Content-Length: {len(body)}", first="POST /nowhere HTTP/1.1")
     assert b"BadRequest.TooLarge" in _raw(server, head, body)
+
+
+def test_a_head_request_gets_no_body(server: Server) -> None:
+    assert _raw(server, _head(server, first="HEAD /nowhere HTTP/1.1")).endswith(b"\r\n\r\n")
+
+
+def test_a_call_whose_client_left_before_its_end_is_not_acted_on(server: Server) -> None:
+    body = json.dumps(TEXT).encode()
+    lines = [f"{name}: {value}" for name, value in JSON.items()]
+    lines.append(f"Content-Length: {len(body) + 1}")
+    head = _head(server, *lines, first=f"POST {endpoint(TEXT)} HTTP/1.1")
+    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=5)) as connection:
+        connection.sendall(head + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert _total(server) == 0
 
 
 def test_an_endless_head_is_cut_off(server: Server) -> None:

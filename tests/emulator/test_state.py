@@ -391,6 +391,13 @@ def test_a_success_reports_its_usage_as_its_family_does(
     ]
 
 
+def test_a_task_without_a_prompt_repeats_none(store: Store) -> None:
+    task_id = book(store, {"model": "wan2.5-i2v-preview", "input": {"img_url": LINK}})
+    output = look(store, task_id, now=NOW + 3)["output"]
+    assert output["task_status"] == "SUCCEEDED"
+    assert not {"orig_prompt", "actual_prompt"} & set(output)
+
+
 def test_every_model_has_a_usage() -> None:
     assert {(row.series, row.mode) for row in MODELS.values()} == set(USAGE)
 

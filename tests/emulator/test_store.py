@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,7 @@ def test_a_clip_is_drawn_once_though_many_ask(store: Store, monkeypatch: pytest.
 
     def draw(path: Path, **what: Any) -> None:
         drawn.append(what)
+        time.sleep(0.05)  # time for the others to begin too, if nothing stopped them
         fake_draw(path)
 
     monkeypatch.setattr(render, "draw", draw)

@@ -98,19 +98,17 @@ def test_what_is_no_text_is_refused_with_a_reason(raw: bytes, said: str, tmp_pat
     [
         ("A \udce9 kitten", "cannot be decoded"),
         ("\ud800", "cannot be decoded"),
-        ("\x00", "U\\+0000"),
+        ("\x00", "U+0000"),
         ("猫" * 22000, "64 KiB"),
     ],
 )
-def test_an_argument_that_is_no_text_is_refused(text: str, said: str) -> None:
-    with pytest.raises(RawgenaiError, match=said) as caught:
-        files.check_prompt_text(text)
-    assert caught.value.code == "invalid_prompt"
-    str(caught.value).encode()  # the refusal itself can be printed
+def test_text_that_cannot_be_sent_is_found_out(text: str, said: str) -> None:
+    assert said in (files.text_fault(text) or "")
 
 
-def test_an_argument_is_cleaned_like_a_file() -> None:
-    assert files.check_prompt_text("\ufeff A\r\nkitten ") == "A\nkitten"
+def test_text_is_cleaned_of_what_editors_add() -> None:
+    assert files.text_fault("\ufeff A\r\nkitten ") is None
+    assert files.clean("\ufeff A\r\nkitten ") == "A\nkitten"
 
 
 @pytest.mark.parametrize(
@@ -413,7 +411,6 @@ def test_a_target_is_an_absolute_path_and_leaves_no_trace(tmp_path: Path, monkey
         ("file/clip.mp4", "output_write_error", "is not a folder"),
         ("folder.mp4", "output_write_error", "it is a folder"),
         ("nul\x00.mp4", "output_write_error", "null"),
-        ("sur\ud800rogate.mp4", "output_write_error", "surrogates"),
         ("x" * 252 + ".mp4", "output_write_error", "255 bytes"),
         ("猫" * 84 + ".mp4", "output_write_error", "255 bytes"),
     ],
@@ -449,6 +446,15 @@ def test_a_target_that_is_a_link_stays_the_link(exists: bool, tmp_path: Path) ->
         (tmp_path / "elsewhere" / "real.mp4").touch()
     (tmp_path / "clip.mp4").symlink_to(tmp_path / "elsewhere" / "real.mp4")
     assert files.check_target(str(tmp_path / "clip.mp4")) == str(tmp_path / "clip.mp4")
+
+
+@pytest.mark.platform
+@posix
+def test_a_target_whose_name_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RawgenaiError, match="surrogates") as caught:
+        files.check_target(str(tmp_path / "sur\ud800rogate.mp4"))
+    assert caught.value.code == "output_write_error"
+    str(caught.value).encode()
 
 
 def test_a_folder_that_takes_no_file_is_found_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,6 +508,23 @@ def test_the_largest_part_of_the_same_task_and_target_is_taken(tmp_path: Path) -
     (tmp_path / f".other.mp4.{TASK}.f.part").write_bytes(b"x" * 99)
     (tmp_path / f".clip.mp4.{TASK}.g.part").mkdir()
     assert files.find_part(target, TASK) == files.Part(str(tmp_path / f".clip.mp4.{TASK}.b.part"), "b", 9)
+
+
+def test_one_download_at_a_time_writes_the_parts_of_a_target(tmp_path: Path) -> None:
+    with files.only_writer("/x/clip.mp4"), files.only_writer("/x/other.mp4"):
+        locks = list((tmp_path / "state" / "rawgenai" / "locks").iterdir())
+        assert len(locks) == 2
+        for lock in locks:
+            with pytest.raises(TimeoutError), files.locked(str(lock), wait=0):
+                pass
+    with files.only_writer("/x/clip.mp4"):
+        pass
+
+
+def test_a_download_goes_on_where_there_is_no_place_for_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with files.only_writer("/x/clip.mp4"):
+        pass
 
 
 def test_an_empty_part_is_nothing_to_go_on_from(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from rawgenai import __version__, files
+from rawgenai import __version__
 from rawgenai.cli import streams
 from rawgenai.cli.command import Group
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
@@ -51,7 +51,6 @@ class Terminated(KeyboardInterrupt):
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status (design section 4)."""
-    _listen()
     result = None
     try:
         result = _call(sys.argv[1:] if argv is None else list(argv))
@@ -71,6 +70,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _call(argv: list[str]) -> Any:
     # Not main.main(): it answers Ctrl-C, closed pipes and errors in click's own way.
     with main.make_context("rawgenai", argv) as ctx:
+        _listen()  # --help and --version have left by now; nothing is at work before
         return main.invoke(ctx)
 
 
@@ -81,6 +81,8 @@ def _fail(cause: Exception, result: Any) -> int:
 
         streams.err("".join(traceback.format_exception(cause)), lines=True)
     if isinstance(cause, BrokenPipeError | streams.StdoutError):
+        from rawgenai import files
+
         streams.discard_stdout()
         task_id = result.get("task_id") if isinstance(result, dict) else None
         if task_id is not None or not isinstance(cause, BrokenPipeError):

@@ -7,11 +7,30 @@ from typing import Any
 
 import click
 
+from rawgenai.cli import streams
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}  # Go's, in any case
 
 
-class Group(click.Group):
+class Helpful(click.Command):
+    """A command whose help goes to stdout as all our text does: seen to be out, or an error that says why not."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Give click's own --help another way to print."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _print_help
+        return option
+
+
+def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked:
+        streams.out(ctx.get_help())
+        ctx.exit()
+
+
+class Group(Helpful, click.Group):
     """A group whose commands are imported only when they are called; --help imports none."""
 
     def __init__(self, name: str, *, lazy: Mapping[str, tuple[str, str]], **attrs: Any) -> None:
@@ -40,10 +59,10 @@ class Group(click.Group):
 def _show_help() -> None:
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        streams.out(ctx.get_help())
 
 
-class Command(click.Command):
+class Command(Helpful):
     """A command that also takes ``--flag=true`` and ``--flag=false``, and options whose value may be left out."""
 
     def __init__(self, *args: Any, **attrs: Any) -> None:

@@ -10,9 +10,11 @@ from rawgenai.cli.command import Argument, Command, Group
 
 _EXAMPLES = """\b
 Examples:
-  rawgenai config set dashscope_api_key -   (reads the key from stdin, so that it is in no shell history)
+  rawgenai config set dashscope_api_key -
   rawgenai config set dashscope_base_url "https://dashscope-intl.aliyuncs.com/api/v1"
-  rawgenai config list --verbose"""
+  rawgenai config list --verbose
+
+The VALUE - is read from stdin, so that a key is in no shell history."""
 
 config = Group(
     "config",
@@ -48,7 +50,7 @@ def get(name: str, *, verbose: bool) -> dict[str, Any]:
 @click.argument("name", cls=Argument, code="invalid_key")
 @click.argument("value")
 def set_(name: str, value: str) -> dict[str, Any]:
-    """Write a setting into the config file; - reads the VALUE from stdin."""
+    """Write a setting into the config file."""
     from rawgenai import config, envelope
 
     name = config.check_name(name)

@@ -1,11 +1,16 @@
 """``rawgenai dashscope video create``."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command, Option, integer
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.spec import Spec
+    from rawgenai.message import Media
 
 _EXAMPLES = """\b
 Examples:
@@ -75,43 +80,51 @@ def create(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai import config, envelope, files
-    from rawgenai.dashscope import rules, tasks
+    from rawgenai import files
+    from rawgenai.dashscope import rules
     from rawgenai.dashscope.spec import Spec
-    from rawgenai.ledger import Ledger
 
     if prompt == "-":
         prompt, prompt_file = None, "-"
     if prompt is None and prompt_file is None and files.stdin_is_given():
         prompt_file = "-"
     spec = Spec(prompt, prompt_file=prompt_file, refs=refs or None, **given)
+    rules.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    from rawgenai import config, envelope
+    from rawgenai.dashscope import tasks
+    from rawgenai.ledger import Ledger
+
+    spec, model, _ = tasks.prepare(spec, strict=strict)
     settings = config.load()
     warn = streams.warner(quiet=quiet)
     if dry_run is not None:
-        return _dry_run(spec, settings, dry_run, strict=strict, warn=warn)
+        return _dry_run(spec, settings.base_url, dry_run, warn)
     if not quiet:
         streams.emulated(settings.base_url)
     task = tasks.create(spec, settings=settings, ledger=Ledger(None) if no_ledger else None, strict=strict, warn=warn)
     if not quiet and streams.is_person():
-        model, _ = rules.select(spec)
         shortest, longest = model.minutes
-        streams.err(f"{model.name} usually takes {shortest} to {longest} minutes;"
-                    f" ask with: rawgenai dashscope video status {task.task_id}")  # fmt: skip
+        streams.err(
+            f"{model.name} usually takes {shortest} to {longest} minutes;"
+            f" ask with: rawgenai dashscope video status {task.task_id}"
+        )
     return envelope.success(task_id=task.task_id, status=task.status)
 
 
-def _dry_run(spec: Any, settings: Any, form: str, *, strict: bool, warn: Any) -> dict[str, Any] | str:
+def _dry_run(spec: "Spec", base_url: str, form: str, warn: Callable[[str], None]) -> dict[str, Any] | str:
     from rawgenai import envelope
     from rawgenai.cli import dryrun
-    from rawgenai.dashscope import tasks, wire
+    from rawgenai.dashscope import rules, wire
 
-    loaded, model, warnings = tasks.prepare(spec, settings, strict=strict)
-    for warning in warnings:
+    model, warnings = rules.select(spec)
+    for warning in [*warnings, *wire.region_warnings(model, base_url)]:
         warn(warning)
-    uploads: dict[Any, Any] = {leaf: f"oss://UPLOADED/{dryrun.name_of(leaf)}" for leaf in wire.to_upload(loaded)}
-    request = wire.create_request(wire.with_media(loaded, uploads), model)
+    uploads: dict[str | Media, str | Media] = {
+        leaf: f"oss://UPLOADED/{dryrun.name_of(leaf)}" for leaf in wire.to_upload(spec)
+    }
+    request = wire.create_request(wire.with_media(spec, uploads), model)
     if form == "curl":
         if uploads:
             warn("the local files that this request names as oss://UPLOADED/... are uploaded by create, not by curl")
-        return dryrun.curl(request, settings.base_url)
-    return envelope.success(dry_run=True, request=dryrun.shown(request, settings.base_url))
+        return dryrun.curl(request, base_url)
+    return envelope.success(dry_run=True, request=dryrun.shown(request, base_url))

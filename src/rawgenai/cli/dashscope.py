@@ -24,7 +24,7 @@ dashscope = Group(
     help="Wan models behind Alibaba's DashScope API.",
     epilog=_EXAMPLES,
     lazy={
-        "video": ("rawgenai.cli.dashscope:video", "Generate videos with the Wan models."),
+        "video": ("rawgenai.cli.dashscope:video", "Generate videos with the Wan (通义万相) models."),
         "emulator": ("rawgenai.cli.emulator:emulator", "Serve a local stand-in for the API on a loopback socket."),
     },
 )

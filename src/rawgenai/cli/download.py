@@ -28,6 +28,6 @@ def download(task_id: str, output: str, *, quiet: bool) -> dict[str, Any]:
     from rawgenai import envelope
     from rawgenai.dashscope import tasks
 
-    with streams.transfer(os.path.basename(output), quiet=quiet) as progress:  # noqa: PTH119 - cheaper than pathlib
+    with streams.transfer(os.path.basename(output), quiet=quiet) as progress:
         file = tasks.download(task_id, output, warn=streams.warner(quiet=quiet), progress=progress)
     return envelope.success(task_id=task_id, file=file)

@@ -9,6 +9,7 @@ from typing import Any
 from rawgenai.message import Media, Request
 
 _SHOWN = 64  # characters of a data URI that are worth reading
+_ARGUMENT = 100_000  # bytes that one argument of a program may have; Linux ends at 128 KiB, `printf` of a shell nowhere
 _KEY = "$DASHSCOPE_API_KEY"
 _LEAF = "\x00%d\x00"  # stands for a leaf while JSON is written; no text of a request can hold it
 
@@ -39,14 +40,14 @@ def curl(request: Request, base_url: str) -> str:
     ]
     head = ["curl", "-sS", "-X", request.method, shlex.quote(_url(request, base_url))]
     head += [f'-H "{name}: {value}"' for name, value in _headers(request).items()]
-    if len(parts) == 1:
+    if len(parts) == 1 and len(parts[0].encode()) <= _ARGUMENT:
         return " ".join([*head, "--data-binary", shlex.quote(pieces[0])])
     return " ".join(["{", "; ".join(parts), "; } |", *head, "--data-binary", "@-"])
 
 
 def name_of(leaf: Media) -> str:
     """Name a leaf for people."""
-    return "data" if leaf.path.startswith("data:") else os.path.basename(leaf.path)  # noqa: PTH119 - no pathlib needed
+    return "data" if leaf.path.startswith("data:") else os.path.basename(leaf.path)
 
 
 def _encoding(leaf: Media) -> str:

@@ -1,7 +1,5 @@
 """``rawgenai dashscope emulator``."""
 
-from pathlib import Path
-
 import click
 
 from rawgenai.cli import streams
@@ -20,18 +18,20 @@ Without a socket, in process: export DASHSCOPE_BASE_URL=emulator"""
 @click.option("--port", type=integer, default=0, metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")
 @click.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="DIR",
     help="Where its tasks and clips live; by default a folder of the user's state.",
 )
-def emulator(port: int, state: Path | None) -> None:
+def emulator(port: int, state: str | None) -> None:
     """Serve a local stand-in for the API until interrupted; prints one envelope with its base_url.
 
     Nothing is sent to DashScope and nothing is paid. Any key will do.
     """
+    from pathlib import Path
+
     from rawgenai import envelope
     from rawgenai.emulator.server import open_server
 
-    with open_server(port, state) as server:
+    with open_server(port, Path(state) if state else None) as server:
         streams.out(envelope.success(base_url=server.base_url))
         server.serve_forever()

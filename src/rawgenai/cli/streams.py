@@ -19,9 +19,12 @@ def out(result: dict[str, Any] | str) -> None:
     stream = sys.stdout
     if stream is None or stream.closed:
         raise StdoutError("it is closed")
-    from rawgenai import envelope
+    if isinstance(result, str):
+        text = result
+    else:
+        from rawgenai import envelope
 
-    text = result if isinstance(result, str) else envelope.dumps(result, indent=stream.isatty())
+        text = envelope.dumps(result, indent=stream.isatty())
     try:
         _write(stream, redact(text) + "\n")
     except BrokenPipeError:
@@ -44,7 +47,7 @@ def err(text: str, *, lines: bool = False) -> None:
         return
     from rawgenai import envelope
 
-    text = envelope.plain(text) if lines else envelope.line(text)
+    text = "\n".join(map(envelope.line, text.split("\n"))) if lines else envelope.line(text)
     try:
         _write(sys.stderr, redact(text).rstrip("\n") + "\n")
     except OSError:
@@ -120,9 +123,15 @@ def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
     from rawgenai import envelope
 
     console = Console(stderr=True)
+    bar_width = min(40, console.width // 4)
+    label_width = max(4, console.width - bar_width - 20)  # the longest numbers have 18 columns
     columns = [
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-        BarColumn(bar_width=max(4, min(40, console.width - 34)), table_column=Column(no_wrap=True)),
+        TextColumn(
+            "{task.description}",
+            markup=False,  # a file may be named [bold]
+            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=label_width),
+        ),
+        BarColumn(bar_width=bar_width),
         DownloadColumn(table_column=Column(no_wrap=True)),
     ]
     with Progress(*columns, console=console, transient=True, expand=False) as bar:

@@ -20,6 +20,7 @@ from rawgenai.dashscope.models import (
 )
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
+from rawgenai.files import text_fault
 from rawgenai.message import Media
 
 
@@ -109,21 +110,12 @@ def check_seed(spec: Spec) -> Objection | None:
 
 
 def check_text(spec: Spec) -> Objection | None:
-    """What is sent as text can be text: no NUL, no control character, nothing that UTF-8 cannot hold."""
-    for flag, text in (("the prompt", spec.prompt), ("--negative", spec.negative)):
-        wrong = next((char for char in text or "" if not _is_text(char)), None)
-        if wrong is not None:
-            return Objection("invalid_prompt", f"{flag} holds the character U+{ord(wrong):04X}, which is no text")
-        if len((text or "").encode()) > PROMPT_BYTES:
-            return Objection("invalid_prompt", f"{flag} is over {PROMPT_BYTES // 1024} KiB")
+    """What is sent as text is text: no NUL, no control character, nothing that UTF-8 cannot hold, no 64 KiB."""
+    for name, text in (("the prompt", spec.prompt), ("--negative", spec.negative)):
+        fault = text_fault(text or "")
+        if fault is not None:
+            return Objection("invalid_prompt", f"{name} {fault}")
     return None
-
-
-PROMPT_BYTES = 64 * 1024
-
-
-def _is_text(char: str) -> bool:
-    return char in "\n\t" or not (char < " " or "\x7f" <= char <= "\x9f" or "\ud800" <= char <= "\udfff")
 
 
 # --- rules: what the model's row decides -------------------------------------------------------------------------
@@ -217,7 +209,7 @@ def check_shot_type(spec: Spec, model: Model) -> Objection | None:
     if "shot_type" not in model.features:
         message = f"--shot-type is not for {model.name}, only for {_with('shot_type')}"
         return Objection("incompatible_shot_type", message)
-    if spec.shot_type == "multi" and spec.prompt_extend is False:
+    if spec.shot_type == "multi" and spec.prompt_extend is False and "prompt_extend" in model.features:
         return Objection("incompatible_shot_type", "--shot-type multi does nothing with --no-prompt-extend")
     return None
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rawgenai import config, files, http, media
+from rawgenai import config, files, media
 from rawgenai.config import EMULATOR, Settings
 from rawgenai.dashscope import rules, wire
 from rawgenai.dashscope.models import Model
@@ -22,6 +22,7 @@ from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media, NotSent, Request, Response, Send, Unknown
 
 if TYPE_CHECKING:
+    from rawgenai import http
     from rawgenai.ledger import Ledger
 
 PROVIDER = "dashscope"
@@ -48,6 +49,8 @@ def sender(settings: Settings, environ: Mapping[str, str] = os.environ) -> Send:
             "no DashScope API key is set: export DASHSCOPE_API_KEY=sk-..., or put it on stdin of"
             " `rawgenai config set dashscope_api_key -` (to try without one: export DASHSCOPE_BASE_URL=emulator)",
         )
+    from rawgenai import http  # what is refused before this line does without it
+
     return http.sender(settings.base_url, settings.api_key.reveal, _patience(environ))
 
 
@@ -63,7 +66,7 @@ def _patience(environ: Mapping[str, str]) -> float | None:
 # --- create ------------------------------------------------------------------------------------------------------
 
 
-def prepare(spec: Spec, settings: Settings, *, strict: bool = False) -> tuple[Spec, Model, list[str]]:
+def prepare(spec: Spec, *, strict: bool = False) -> tuple[Spec, Model, list[str]]:
     """Check a Spec and load what it names, without network or key: flags, model, rules, files.
 
     Returns the Spec with Media leaves in the place of local paths, the model's row, and warnings for people. Raises
@@ -72,15 +75,13 @@ def prepare(spec: Spec, settings: Settings, *, strict: bool = False) -> tuple[Sp
     rules.select(spec, strict=strict)
     loaded = _load_media(_load_prompt(spec))
     model, warnings = rules.select(loaded, strict=strict)  # now with the prompt's text and the files' kinds
-    region = wire.region(settings.base_url)
-    if region is not None and region not in model.regions:
-        offered = ", ".join(model.regions)
-        warnings.append(f"{model.name} is not offered in {region}, as far as is known (it is in {offered})")
     return loaded, model, warnings
 
 
 def _load_prompt(spec: Spec) -> Spec:
-    if spec.prompt is not None or spec.prompt_file is None:
+    if spec.prompt is not None:
+        return replace(spec, prompt=files.clean(spec.prompt))
+    if spec.prompt_file is None:
         return spec
     text = files.read_prompt(spec.prompt_file)
     return replace(spec, prompt=text or None, prompt_file=None)
@@ -109,7 +110,7 @@ def _load_leaf(row: Input, value: str | Media) -> str | Media:
         raise RawgenaiError(row.unreadable, f"{row.flag} {value!r} is empty")
     if look.kind not in row.kinds:
         raise RawgenaiError(row.invalid, f"{row.flag} {value!r} is no {' or '.join(row.kinds)} file that the API takes")
-    return Media(os.path.abspath(value), look.mime, look.size)  # noqa: PTH100 - pathlib would double the imports
+    return Media(os.path.abspath(value), look.mime, look.size)
 
 
 def _load_data_uri(row: Input, value: str) -> str | Media:
@@ -144,9 +145,9 @@ def create(
     task id right after it. ``warn`` is told what a person should know. Raises RawgenaiError with any code of the
     table; ``outcome="unknown"`` where the task may have been accepted all the same. Source: reference 2 and 3.1.
     """
+    loaded, model, warnings = prepare(spec, strict=strict)
     settings = settings or config.load()
-    loaded, model, warnings = prepare(spec, settings, strict=strict)
-    for warning in warnings:
+    for warning in [*warnings, *wire.region_warnings(model, settings.base_url)]:
         warn(warning)
     send = send or sender(settings)
     with _recorded(ledger) as book:
@@ -158,7 +159,6 @@ def create(
             mode=model.mode,
             prompt=ready.prompt,
             base_url=settings.base_url,
-            body_sha256="",
         )
         outcome, interrupt = _held(lambda: exchange(send, request, sleep=sleep, now=now))
         try:
@@ -167,6 +167,8 @@ def create(
             record = book.unknown if error.outcome == "unknown" else book.refuse
             with _warned(warn):  # a ledger that fails now must not hide what became of the POST
                 record(row, error.code, error.request_id)
+            if interrupt is not None:
+                warn(error.message)
             raise interrupt or _explained(error, settings) from error
         try:
             book.accept(row, task.task_id, task.request_id)
@@ -202,21 +204,23 @@ def _held(call: Callable[[], T]) -> tuple[T | Exception | None, BaseException | 
     import threading
 
     box: list[T | Exception] = []
+    done = threading.Event()  # not join(): until Python 3.13 an interrupted join takes the thread for finished
 
     def work() -> None:
         try:
             box.append(call())
         except Exception as error:  # noqa: BLE001 - handed over to the caller's thread, which judges it
             box.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, daemon=True)
     interrupt = None
-    thread.start()
     try:
-        thread.join()
+        threading.Thread(target=work, daemon=True).start()
+        done.wait()
     except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt and its kin; raised again by the caller
         interrupt = error
-        thread.join(GRACE)
+        done.wait(GRACE)
     return (box[0] if box else None), interrupt
 
 
@@ -267,10 +271,10 @@ def _upload(spec: Spec, model: Model, send: Send, settings: Settings, sleep: Cal
             # Always a new name: an upload that was lost on the way may have taken the old one.
             name = f"{os.urandom(16).hex()}{media.extension(leaf.mime)}"
             outcome = _outcome(send, wire.upload_request(policy, leaf, name))
-            if isinstance(outcome, Response) and outcome.status == 200:  # noqa: PLR2004 - HTTP's own number
+            if isinstance(outcome, Response) and outcome.status == 200:
                 urls[leaf] = wire.oss_url(policy, name)
                 break
-            if attempt + 1 == ATTEMPTS or (isinstance(outcome, Response) and outcome.status == 400):  # noqa: PLR2004 - as above
+            if attempt + 1 == ATTEMPTS or (isinstance(outcome, Response) and outcome.status == 400):
                 raise _upload_error(outcome)
             sleep(float(2**attempt))
             policy = _policy(model, send, settings, sleep)
@@ -291,7 +295,7 @@ def _policy(model: Model, send: Send, settings: Settings, sleep: Callable[[float
 
 def _upload_error(outcome: Response | NotSent | Unknown) -> RawgenaiError:
     if isinstance(outcome, Response):
-        code = "invalid_request" if outcome.status < 500 else "server_error"  # noqa: PLR2004 - HTTP's own number
+        code = "invalid_request" if outcome.status < 500 else "server_error"
         return RawgenaiError(code, f"the upload was refused with HTTP status {outcome.status}; no task was created")
     return RawgenaiError(outcome.code, f"the upload failed: {outcome}; no task was created")
 
@@ -396,7 +400,7 @@ def _fetch(
             event, fault = "spoiled", media.mp4_fault(fetched.part)
             if fault is None:
                 return fetched.part
-            os.remove(fetched.part)  # noqa: PTH107 - pathlib would double the imports
+            os.remove(fetched.part)
         if not chances.get(event):
             raise wire.download_failure(fetched.answer, url, fault)
         chances[event] -= 1
@@ -415,8 +419,10 @@ def _gather(
     *,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
-) -> http.Fetched:
+) -> "http.Fetched":
     """Ask for a clip and go on where it was cut; gives up after PATIENCE seconds, or ATTEMPTS, without a new byte."""
+    from rawgenai import http
+
     size, moment, tries = _gathered(target, task_id), clock(), 0
     while True:
         try:

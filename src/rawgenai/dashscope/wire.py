@@ -157,12 +157,15 @@ def status_request(task_id: str) -> Request:
     return Request("GET", f"tasks/{task_id}")
 
 
+_TASK_ID = re.compile("[A-Za-z0-9_-]{1,128}")
+
+
 def check_task_id(task_id: str) -> None:
     """Refuse what cannot be a task's id, before it becomes part of a URL (ruling 22)."""
     if not task_id:
         raise RawgenaiError("missing_task_id")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", task_id, re.ASCII):
-        shown = task_id if len(task_id) <= 60 else f"{task_id[:60]}..."  # noqa: PLR2004 - enough to recognise it
+    if not _TASK_ID.fullmatch(task_id):
+        shown = task_id if len(task_id) <= 60 else f"{task_id[:60]}..."
         raise RawgenaiError("invalid_task_id", f"{shown!r} is no task id: 1 to 128 letters, digits, '-' and '_'")
 
 
@@ -218,7 +221,7 @@ def checked_url(url: str, base_url: str, *, aliyun: bool = False) -> str:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if not host or parts.username is not None or any(char <= " " for char in url):
+    if not host or parts.username is not None or any(char <= " " or char == "\\" for char in url):
         raise ValueError("the server named no usable URL")
     if is_loopback(host):
         if parts.scheme in ("http", "https") and (
@@ -270,7 +273,7 @@ class Task:
 def parse_object(response: Response) -> dict[str, Any]:
     """Read an answer that must be a JSON object and no refusal. Raises RawgenaiError."""
     body = _json_object(response)
-    if response.status != 200 or (body.get("code") and "output" not in body):  # noqa: PLR2004 - HTTP's own number
+    if response.status != 200 or (body.get("code") and "output" not in body):
         raise _refusal(response, body)
     return body
 
@@ -290,9 +293,10 @@ def parse_created(response: Response) -> Task:
 
 def _created(body: Mapping[str, Any]) -> Task:
     output, request_id = _dict(body.get("output")), _text(body.get("request_id"))
-    task_id = _text(output.get("task_id"))
-    if task_id is None:
-        raise RawgenaiError("server_error", "the answer names no task", request_id=request_id)
+    task_id = _text(output.get("task_id")) or ""
+    if not _TASK_ID.fullmatch(task_id):  # none, or one that nobody could ask for
+        message = f"the answer names no task (its task_id is {task_id!r:.200})"
+        raise RawgenaiError("server_error", message, request_id=request_id)
     status = STATUSES.get(str(output.get("task_status")), "pending")
     return Task(task_id=task_id, status=status, request_id=request_id)
 
@@ -311,7 +315,7 @@ def unknown(error: RawgenaiError) -> RawgenaiError:
 
 def parse_task(response: Response, task_id: str) -> Task:
     """Read the answer to ``status_request``. Raises RawgenaiError; `task_not_found` where there is no such task."""
-    if response.status == 404:  # noqa: PLR2004 - HTTP's own number
+    if response.status == 404:
         raise _not_found(task_id, None)
     body = parse_object(response)
     output, usage = _dict(body.get("output")), _dict(body.get("usage"))
@@ -381,9 +385,9 @@ def clip_url(task: Task, base_url: str) -> str:
     return _usable(task.video_url, base_url)
 
 
-def _usable(url: str, base_url: str) -> str:
+def _usable(url: str, base_url: str, *, asked: str = "") -> str:
     try:
-        return checked_url(url, base_url)
+        return checked_url(urljoin(asked, url), base_url)
     except ValueError as error:
         raise RawgenaiError("download_error", f"the clip cannot be asked for: {error}") from error
 
@@ -483,7 +487,7 @@ def _refusal(response: Response, body: Mapping[str, Any]) -> RawgenaiError:
 
 def _is_refusal(response: Response) -> bool:
     """Tell whether an answer proves that no task was accepted: a 4xx other than 408."""
-    return 400 <= response.status < 500 and response.status != 408  # noqa: PLR2004 - HTTP's own numbers
+    return 400 <= response.status < 500 and response.status != 408
 
 
 def may_repeat(request: Request, outcome: Response | NotSent | Unknown) -> bool:
@@ -493,7 +497,7 @@ def may_repeat(request: Request, outcome: Response | NotSent | Unknown) -> bool:
     """
     if isinstance(outcome, NotSent):
         return outcome.passing
-    if isinstance(outcome, Response) and outcome.status == 429:  # noqa: PLR2004 - HTTP's own number
+    if isinstance(outcome, Response) and outcome.status == 429:
         return _code_of(outcome) == "rate_limit"
     if request.method != "GET":
         return False
@@ -519,14 +523,14 @@ def clip_event(answer: Response) -> str:
 
 def redirected(answer: Response, url: str) -> str:
     """Name that place; it must be as safe as the first, and https never becomes http. Raises RawgenaiError."""
-    return _usable(urljoin(url, answer.headers["location"]), url)
+    return _usable(answer.headers["location"], url, asked=url)
 
 
 def may_resume(answer: Response | NotSent | Unknown) -> bool:
     """Tell whether asking a clip's host again is of use."""
     if isinstance(answer, NotSent):
         return answer.passing
-    return isinstance(answer, Unknown) or answer.status in (408, 429) or answer.status >= 500  # noqa: PLR2004 - HTTP's own number
+    return isinstance(answer, Unknown) or answer.status in (408, 429) or answer.status >= 500
 
 
 def download_failure(answer: Response | NotSent | Unknown, url: str, fault: str | None = None) -> RawgenaiError:
@@ -583,7 +587,7 @@ def _json_object(response: Response) -> dict[str, Any]:
         value = None
     if isinstance(value, dict):
         return value
-    if response.status != 200:  # noqa: PLR2004 - HTTP's own number
+    if response.status != 200:
         return {}
     raise RawgenaiError("server_error", "the server's answer is not the JSON object it should be")
 
@@ -604,14 +608,15 @@ def _dict(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Read a string; half a character, as from a prompt that was cut inside an emoji, becomes a question mark."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) and value else None
 
 
 def _number(value: Any) -> float | int | None:
     """Read an int, a float, or a string of one; a whole float becomes an int."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:  # noqa: PLR2004 - a bound
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         return None
     return int(value) if value == int(value) else value
 
@@ -630,3 +635,11 @@ def region(base_url: str) -> str | None:
     """Tell the region that a base URL belongs to; None where its host is none of the shared ones."""
     host = urlsplit(base_url).hostname
     return next((name for name, shared in REGIONS.items() if shared is not None and shared == host), None)
+
+
+def region_warnings(model: Model, base_url: str) -> list[str]:
+    """Warn where the region in use is not known to offer a model (ruling 16)."""
+    here = region(base_url)
+    if here is None or here in model.regions:
+        return []
+    return [f"{model.name} is not offered in {here}, as far as is known (it is in {', '.join(model.regions)})"]

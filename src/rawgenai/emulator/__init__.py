@@ -4,6 +4,7 @@
 state that lives in one folder. It never contacts anything, and shares nothing with the client but the model table.
 """
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +68,9 @@ def _call(request: Request) -> tuple[str, str, Mapping[str, str], bytes]:
 
         encoded = encode(request.body)
         headers["content-type"] = encoded.content_type
-        body = b"".join(encoded.chunks)
+        whole = io.BytesIO()  # join would hold an upload twice
+        whole.writelines(encoded.chunks)
+        body = whole.getvalue()
     parts = urlsplit(request.url)
     if not parts.scheme:
         return request.method, f"/api/v1/{request.url}", {"authorization": f"Bearer {_KEY}", **headers}, body

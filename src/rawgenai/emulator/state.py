@@ -521,7 +521,7 @@ def _refusal(desk: _Desk, faults: Mapping[str, str], body: Any) -> Answer | None
         return _error(Refused(faults["refuse"]), desk.new_id())
     if "status" in faults:
         status = int(faults["status"])
-        code = _STATUS_CODES.get(status, "InternalError" if status >= 500 else "InvalidParameter")  # noqa: PLR2004 - HTTP's classes
+        code = _STATUS_CODES.get(status, "InternalError" if status >= 500 else "InvalidParameter")
         answer = _error(Refused(code, status=status), desk.new_id())
         return replace(answer, body=b"") if status in (204, 304) else answer
     if "html" in faults:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rawgenai import files
 from rawgenai.errors import RawgenaiError
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Task:
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Name the folder that holds the emulator's state where none was given (design, ruling 24)."""
-    import platformdirs
-
-    home = environ.get("XDG_STATE_HOME") or platformdirs.user_state_dir(appauthor=False)
-    return Path(home) / "rawgenai" / "emulator"
+    """Name the folder that holds the emulator's state where none was given: one in ours (design, ruling 24)."""
+    try:
+        return Path(files.state_folder(environ)) / "emulator"
+    except FileNotFoundError as error:
+        raise RawgenaiError("config_error", f"there is no place for the emulator's state: {error}") from error
 
 
 class Store:

@@ -1,0 +1,249 @@
+"""Prints the generated blocks of README.md and docs/: what a page says of the code is read from the code.
+
+A block is two comment lines around what one of these functions prints; `uv run poe docs` writes them all, and
+tests/test_docs.py is red where one is stale. The pages themselves hold no logic.
+"""
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
+from json import dumps
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import click
+from click.testing import CliRunner
+
+from rawgenai.cli import main
+from rawgenai.cli.command import Group
+from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, REGIONS, SIZES
+from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
+from rawgenai.emulator.state import FAULTS, usage
+from rawgenai.errors import CODES, STATUSES, RawgenaiError
+
+DOCS = Path(__file__).parent
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    for cells in (head, ("---",) * len(head), *rows):
+        print("|", " | ".join(str(cell).replace("|", r"\|") for cell in cells), "|")
+
+
+def _code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+# --- the table of models -------------------------------------------------------------------------------------------
+
+
+def models() -> None:
+    """Print the table of models, one row a model."""
+    head = ("Model", "Mode", "Resolutions", "Seconds", "Prompt", "Regions", "Features")
+    _table(
+        head,
+        (
+            (
+                f"`{row.name}`",
+                row.mode,
+                ", ".join(row.resolutions),
+                _spans(row.durations),
+                row.prompt_limit,
+                ", ".join(row.regions),
+                ", ".join(sorted(row.features)),
+            )
+            for row in MODELS.values()
+        ),
+    )
+
+
+def _spans(numbers: tuple[int, ...]) -> str:
+    whole = len(numbers) > 1 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))
+
+
+def defaults() -> None:
+    """Print the model that is taken for each mode where none is named."""
+    _table(("Mode", "Model"), ((mode, f"`{name}`") for mode, name in DEFAULT_MODELS.items()))
+
+
+def sizes() -> None:
+    """Print the exact sizes of every tier, by aspect ratio."""
+    ratios = list(dict.fromkeys(ratio for tier in SIZES.values() for ratio in tier))
+    rows = ((name, *(tier.get(ratio, "-") for ratio in ratios)) for name, tier in SIZES.items())
+    _table(("Resolution", *ratios), rows)
+
+
+def regions() -> None:
+    """Print the base URL of every region that has a shared one."""
+    rows = ((name, f"`https://{host}/api/v1`") for name, host in REGIONS.items() if host)
+    _table(("Region", "Base URL"), rows)
+
+
+# --- errors --------------------------------------------------------------------------------------------------------
+
+
+def exit_statuses() -> None:
+    """Print what every exit status means."""
+    _table(("Exit status", "What to do"), STATUSES.items())
+
+
+def error_codes() -> None:
+    """Print every code with its sentence and the exit status that it usually has."""
+    _table(("Code", "Meaning", "Exit status"), ((f"`{name}`", row.sentence, row.status) for name, row in CODES.items()))
+
+
+def api_codes() -> None:
+    """Print which codes of the API become which of ours."""
+    ours = dict.fromkeys(code for _, code in ERRORS)
+    theirs = {code: [pattern for pattern, mapped in ERRORS if mapped == code] for code in ours}
+    _table(("Our code", "Codes of the API"), ((f"`{code}`", _code(patterns)) for code, patterns in theirs.items()))
+
+
+def api_messages() -> None:
+    """Print which words of the API's messages win over its codes."""
+    _table(("The message says", "Our code"), ((part, f"`{code}`") for part, code in ERROR_MESSAGES))
+
+
+def http_statuses() -> None:
+    """Print what an HTTP status means where the API says nothing more; the first row that fits wins."""
+    _table(("HTTP status", "Our code"), ((_range(statuses), f"`{code}`") for statuses, code in HTTP_STATUSES))
+
+
+def _range(numbers: range) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+
+
+# --- the emulator --------------------------------------------------------------------------------------------------
+
+
+def faults() -> None:
+    """Print what a prompt can ask the emulator to do wrong."""
+    rows = ((f"`emulator:{usage(name)}`", row.sentence, row.call) for name, row in FAULTS.items())
+    _table(("In the prompt", "What happens", "Acts on"), rows)
+
+
+# --- the commands --------------------------------------------------------------------------------------------------
+
+
+def commands(command: click.Command = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk the commands, groups before what they hold: the words after `rawgenai`, and the click command."""
+    yield path, command
+    if isinstance(command, Group):
+        for name in command.lazy:
+            below = command.get_command(click.Context(command), name)
+            assert below is not None  # the table names only what there is
+            yield from commands(below, (*path, name))
+
+
+def help_pages() -> None:
+    """Print every --help."""
+    for path, _ in commands():
+        result = CliRunner().invoke(main, [*path, "--help"], prog_name="rawgenai", terminal_width=100, color=False)
+        print(f"## {' '.join(('rawgenai', *path))}\n\n```text\n{result.output.rstrip()}\n```\n")
+
+
+# --- the examples on the pages -------------------------------------------------------------------------------------
+
+# Words of the shell that may stand before a command, besides NAME=value.
+_BEFORE = {"$", "uv", "run", "while", "until", "if", "then", "else", "do", "!", "time"}
+
+
+class Example(NamedTuple):
+    """A rawgenai command on a page: its line, the words after `rawgenai`, and whether its stdin is given."""
+
+    line: str
+    argv: list[str]
+    piped: bool
+
+
+def blocks(page: str, *languages: str) -> list[str]:
+    """Take a page's code blocks in these languages, continued lines joined."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    return [re.sub(r" *\\\n *", " ", text) for language, text in found if language in languages]
+
+
+def examples(page: str, *languages: str) -> list[Example]:
+    """Find the rawgenai commands in a page's code blocks."""
+    lines = [line for block in blocks(page, *languages) for line in block.splitlines() if "rawgenai " in line]
+    return [Example(line.strip(), *command) for line in lines for command in _commands(line)]
+
+
+def _commands(line: str) -> Iterator[tuple[list[str], bool]]:
+    """Split a line as a shell would: at pipes, lists and `$(...)`; redirections are dropped."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    given = False  # by a pipe or a redirection
+    for word in [*lexer, ";"]:
+        if words and re.fullmatch("[0-9]?>.*|<", words[-1]):
+            given = given or words[-1] == "<"
+            words.pop()  # with `word`, the file
+        elif re.fullmatch("[<>]&?|>>", word):
+            number = words.pop() if words and re.fullmatch("[0-9]", words[-1]) else ""
+            words.append(number + word)
+        elif re.fullmatch("[();|&]+", word):
+            while words and (words[0] in _BEFORE or re.fullmatch(r"\w+=.*", words[0])):
+                words.pop(0)
+            if words and words[0] == "rawgenai":
+                yield words[1:], given
+            words, given = [], word == "|"
+        else:
+            words.append(word)
+
+
+# --- the requests --------------------------------------------------------------------------------------------------
+
+# The first bytes of the files that the examples name, by extension: what a file is, is read from its content.
+_HEADS = {
+    ".jpg": b"\xff\xd8\xff\xe0",
+    ".png": b"\x89PNG\r\n\x1a\n",
+    ".mp4": b"\x00\x00\x00\x18ftypmp42",
+    ".wav": b"RIFF\x00\x00\x00\x00WAVE",
+    ".txt": "一只猫在花园里玩耍".encode(),
+}
+_MEDIA_BYTES = 100_000
+
+
+@contextmanager
+def example_folder() -> Iterator[None]:
+    """Work where the examples' files are, with no settings but the defaults."""
+    foreign = [name for name in os.environ if name.upper().startswith(("DASHSCOPE_", "RAWGENAI_", "ALI"))]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        home = dict.fromkeys(("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_STATE_HOME"), folder)
+        stack.enter_context(mock.patch.dict(os.environ, home))
+        for name in foreign:
+            del os.environ[name]
+        stack.enter_context(chdir(folder))
+        for name in re.findall(r"\b[a-z0-9]+\.(?:jpg|png|mp4|wav|txt)\b", (DOCS / "usage.md").read_text("utf-8")):
+            file = Path(name)
+            head = _HEADS[file.suffix]
+            file.write_bytes(head if file.suffix == ".txt" else head.ljust(_MEDIA_BYTES, b"\0"))
+        yield
+
+
+def requests() -> None:
+    """Print the request that every `create` on the usage page sends."""
+    page = (DOCS / "usage.md").read_text("utf-8")
+    found = [example for example in examples(page, "bash") if example.argv[:3] == ["dashscope", "video", "create"]]
+    for example in {tuple(example.argv): example for example in found}.values():
+        request = shown(example)
+        head = [f"{name}: {value}" for name, value in request["headers"].items()]
+        print(f"```bash\n{example.line}\n```\n\n```http\n{request['method']} {request['url']}")
+        print(*head, "", dumps(request["body"], ensure_ascii=False, indent=2), "```", "", sep="\n")
+
+
+def shown(example: Example) -> dict[str, Any]:
+    """Return what --dry-run shows for an example. Raises RawgenaiError where it is refused."""
+    argv = [word for word in example.argv if not word.startswith("--dry-run")]
+    with example_folder():
+        text = _HEADS[".txt"] if example.piped else b""
+        result = CliRunner().invoke(main, [*argv, "--dry-run", "--quiet"], input=text, standalone_mode=False)
+    if isinstance(result.exception, RawgenaiError):
+        raise result.exception
+    request: dict[str, Any] = result.return_value["request"]
+    return request

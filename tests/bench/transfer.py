@@ -1,0 +1,134 @@
+"""What a large file costs: ``uv run python tests/bench/transfer.py``. It prints and never gates: exit status 0.
+
+A download of 200 MB, and curl's from the same raw socket; a task with an inline image of 7 MB, and of 10 KB.
+"""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from shutil import which
+from statistics import median
+
+from measuring import RAWGENAI, Usage, report, run
+
+MB = 1_000_000
+CLIP_BYTES = 200 * MB
+PIECE = bytes(256 * 1024)
+ROUNDS = 5  # of each command, taking turns; medians are compared
+_BOXES = (20).to_bytes(4) + b"ftypisom" + bytes(8) + (8).to_bytes(4) + b"moov"
+# A picture of 1280*720, filled up to a size behind its end; drawn by a process of its own (see Usage.peak).
+DRAW = """import sys
+from PIL import Image
+Image.new("RGB", (1280, 720), "gray").save(sys.argv[1], "JPEG", quality=10)
+with open(sys.argv[1], "ab") as file:
+    file.write(bytes(max(0, int(sys.argv[2]) - file.tell())))"""
+CLIP_HEAD = _BOXES + (CLIP_BYTES - len(_BOXES)).to_bytes(4) + b"mdat"  # what makes the rest an MP4 file
+
+
+def main() -> None:
+    """Print the ratios."""
+    with tempfile.TemporaryDirectory() as folder, _server() as port:
+        environ = _environ(folder, port)
+        clip = f"{folder}/clip.mp4"
+        commands: dict[str, tuple[str, ...]] = {
+            "download of 200 MB": (*RAWGENAI, "dashscope", "video", "download", "task", "-o", clip)
+        }
+        commands["status"] = (*RAWGENAI, "dashscope", "video", "status", "task")
+        for name, size in (("create, image of 7 MB", 7 * MB), ("create, image of 10 KB", 10_000)):
+            image = f"{folder}/{size}.jpg"
+            subprocess.run([sys.executable, "-c", DRAW, image, str(size)], check=True)
+            commands[name] = (*RAWGENAI, "dashscope", "video", "create", "A", "--image", image, "--no-ledger")
+        if which("curl"):
+            commands["curl of 200 MB"] = ("curl", "-sS", "-o", clip, f"http://127.0.0.1:{port}/clip")
+        else:
+            print("curl is not installed: nothing to compare a download with")
+        used = _measured(commands, environ)
+    for name, usage in used.items():
+        print(f"{name:<26}{usage.cpu:8.3f} s CPU{usage.wall:8.3f} s wall{usage.peak:8.1f} MiB at most")
+    pairs = (  # dearer, cheaper, target for CPU time (reference, performance)
+        ("download of 200 MB", "curl of 200 MB", None),
+        ("create, image of 7 MB", "create, image of 10 KB", 1.2),
+    )
+    known = [pair for pair in pairs if pair[1] in used]
+    report("Times CPU", [(f"{one} / {two}", used[one].cpu / used[two].cpu, target) for one, two, target in known])
+    report("Times wall", [(f"{one} / {two}", used[one].wall / used[two].wall, None) for one, two, _ in known])
+    more = (("download of 200 MB", "status"), ("create, image of 7 MB", "create, image of 10 KB"))
+    report("MiB resident more than", [(f"{one} - {two}", used[one].peak - used[two].peak, 2.0) for one, two in more])
+    if "curl of 200 MB" in used:
+        net = (used["download of 200 MB"].cpu - used["status"].cpu) / used["curl of 200 MB"].cpu
+        report("Times CPU, without what `status` costs", [("download of 200 MB / curl of 200 MB", net, 2.5)])
+
+
+def _measured(commands: dict[str, tuple[str, ...]], environ: dict[str, str]) -> dict[str, Usage]:
+    rounds = [{name: run(command, environ) for name, command in commands.items()} for _ in range(1 + ROUNDS)][1:]
+    failed = [name for name in commands for each in rounds if each[name].status]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+    return {name: _middle([each[name] for each in rounds]) for name in commands}
+
+
+def _middle(used: list[Usage]) -> Usage:
+    cpu, wall, peak = (median(figures) for figures in zip(*(each[:3] for each in used), strict=True))
+    return Usage(cpu, wall, peak, status=0, out="")
+
+
+def _environ(folder: str, port: int) -> dict[str, str]:
+    dropped = ("DASHSCOPE_", "RAWGENAI_", "PYTHONDONTWRITEBYTECODE")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    homes = {"HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
+    return environ | homes | {"DASHSCOPE_API_KEY": "sk-bench", "DASHSCOPE_BASE_URL": f"http://127.0.0.1:{port}/api/v1"}
+
+
+# --- a server that costs little, so that the clients' own work shows -----------------------------------------------
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_serve, args=(listening,), daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+def _serve(listening: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return  # closed: the benchmark is over
+        with connection, contextlib.suppress(ConnectionError):
+            _answer(connection, listening.getsockname()[1])
+
+
+def _answer(connection: socket.socket, port: int) -> None:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += connection.recv(65536)
+    head, _, body = head.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    left = int(length[1]) - len(body) if length else 0
+    while left > 0:
+        left -= len(connection.recv(min(left, len(PIECE))))
+    if b"/clip" in head.partition(b"\r\n")[0]:
+        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "clip"\r\nContent-Length: %d\r\n\r\n' % CLIP_BYTES + CLIP_HEAD)
+        left = CLIP_BYTES - len(CLIP_HEAD)
+        while left:
+            sent = min(left, len(PIECE))
+            connection.sendall(PIECE[:sent])
+            left -= sent
+        return
+    new = head.startswith(b"POST")
+    output = {"task_id": "task", "task_status": "PENDING" if new else "SUCCEEDED"}
+    output |= {} if new else {"video_url": f"http://127.0.0.1:{port}/clip"}
+    answer = json.dumps({"request_id": "request", "output": output}).encode()
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+
+
+if __name__ == "__main__":
+    main()

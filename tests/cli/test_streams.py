@@ -1,0 +1,351 @@
+"""What is on stdout and stderr, and what when one of them is closed, full, a pipe that nobody reads, or a terminal."""
+
+import os
+import re
+import subprocess
+import threading
+import unicodedata
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from faulty import (
+    CREATE,
+    CREATED,
+    STATUS,
+    TASK,
+    Run,
+    Step,
+    clip,
+    command,
+    download_to,
+    environ,
+    ranged,
+    rawgenai,
+    refuses,
+    says,
+    serving,
+    succeeded,
+)
+from rawgenai.ledger import Ledger
+
+pytestmark = [
+    pytest.mark.platform,
+    pytest.mark.skipif(os.name != "posix", reason="shells, pseudo terminals and /dev are POSIX"),
+]
+COLUMNS = 40
+
+
+# --- stdout and stderr that fail ----------------------------------------------------------------------------------
+
+
+def _shell(url: str, redirection: str, *arguments: str, **more: str) -> Run:
+    """Run the command line with a shell's redirection."""
+    run = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *command(*arguments)],
+        env=environ(url, **more),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    return Run(run.returncode, run.stdout, run.stderr)
+
+
+def _states(folder: Path) -> list[tuple[str, str | None]]:
+    with Ledger(str(folder / "state" / "rawgenai" / "tasks.db")) as ledger:
+        return [(row.state, row.task_id) for row in ledger.rows()]
+
+
+LOST = (">&-", ">/dev/full", "> /dev/full 2>&1", "<&- >&- 2>&-")
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="/dev/full is Linux's")
+@pytest.mark.parametrize("redirection", LOST)
+def test_a_task_whose_envelope_cannot_be_printed_is_named_on_stderr_and_in_the_ledger(
+    redirection: str, tmp_path: Path
+) -> None:
+    with serving(CREATED) as server:
+        run = _shell(server.url, redirection, *CREATE)
+    assert (run.status, server.posts()) == (1, 1)
+    assert _states(tmp_path) == [("accepted", TASK)]
+    if "2>" not in redirection:
+        assert run.stderr.count("\n") == 1
+        assert (run.error["code"], run.error["task_id"]) == ("output_write_error", TASK)
+
+
+def _to_nobody(*arguments: str, url: str = "emulator") -> tuple[int, str]:
+    """Run the command line with a stdout whose reader has gone; its exit status and stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        run = subprocess.run(
+            command(*arguments),
+            env=environ(url),
+            stdin=subprocess.DEVNULL,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    finally:
+        os.close(writer)
+    return run.returncode, run.stderr
+
+
+def test_a_task_whose_reader_has_gone_is_named_on_stderr(tmp_path: Path) -> None:
+    with serving(CREATED) as server:
+        status, stderr = _to_nobody(*CREATE, url=server.url)
+    assert status == 141
+    assert f'"task_id": "{TASK}"' in stderr
+    assert stderr.count("\n") == 1
+    assert _states(tmp_path) == [("accepted", TASK)]
+
+
+TEXTS = (["--version"], ["config", "-h"], [*CREATE, "--dry-run=curl"])
+
+
+@pytest.mark.parametrize("arguments", TEXTS, ids=" ".join)
+def test_a_reader_that_has_gone_is_no_reason_to_complain(arguments: list[str]) -> None:
+    assert _to_nobody(*arguments) == (141, "")
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="/dev/full is Linux's")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("arguments", TEXTS, ids=" ".join)
+def test_text_that_cannot_be_printed_is_an_error(arguments: list[str], redirection: str) -> None:
+    run = _shell("emulator", redirection, *arguments)
+    assert (run.status, run.stdout, run.error["code"]) == (1, "", "output_write_error")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_without_stderr_all_goes_on(redirection: str, tmp_path: Path) -> None:
+    with serving(CREATED, refuses(401, "InvalidApiKey")) as server:
+        run = _shell(server.url, redirection, *CREATE)
+        assert (run.status, run.envelope["task_id"], run.stderr) == (0, TASK, "")
+        run = _shell(server.url, redirection, *CREATE)
+        assert run == Run(3, "", "")
+    assert {state for state, _ in _states(tmp_path)} == {"accepted", "refused"}
+
+
+@pytest.mark.parametrize("more", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "0", "LC_ALL": "C"}])
+def test_an_envelope_is_utf_8_whatever_the_locale(more: dict[str, str]) -> None:
+    with serving(refuses(400, "InvalidParameter", "月光下的小猫")) as server:
+        run = rawgenai(server.url, *STATUS, **more)
+    assert "月光下的小猫" in run.error["message"]
+
+
+def test_an_envelope_is_one_line_where_nobody_looks() -> None:
+    with serving(succeeded("https://clips.example.test/a")) as server:
+        run = rawgenai(server.url, *STATUS)
+        failed = rawgenai(server.url, *STATUS[:-1], "no id")
+    assert (run.stdout.count("\n"), run.stderr) == (1, "")
+    assert (failed.stderr.count("\n"), failed.stdout) == (1, "")
+
+
+# --- a terminal ---------------------------------------------------------------------------------------------------
+
+
+def _at_terminal(url: str, *arguments: str, both: bool = False, **more: str) -> tuple[Run, bytes]:
+    """Run the command line with stderr, or both streams, at a terminal of 40 columns; what it did, and what it drew."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, COLUMNS, 0, 0))
+    env = environ(url, **{"TERM": "xterm", **more})
+    env.pop("COLUMNS", None)
+    drawn = bytearray()
+
+    def read() -> None:
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's way to say that the other side is closed
+                return
+            if not piece:
+                return
+            drawn.extend(piece)
+
+    reader = threading.Thread(target=read)
+    with subprocess.Popen(
+        command(*arguments),
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs if both else subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        reader.start()
+        stdout = process.stdout.read() if process.stdout else b""
+        process.wait(timeout=30)
+    reader.join()
+    os.close(ours)
+    return Run(process.returncode, stdout.decode(), ""), bytes(drawn)
+
+
+class Screen(NamedTuple):
+    """What a terminal shows after it was written to."""
+
+    lines: list[str]  # not blank
+    widest: int  # column that was ever written to
+    redrawn: int  # how often a line was begun anew
+
+
+_PIECE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x00-\x1f\x7f-\x9f])")
+
+
+def _play(written: bytes) -> Screen:
+    """Draw on a screen as a terminal does; what is not known here fails."""
+    text, place = written.decode(), 0
+    rows: dict[int, dict[int, str]] = {}
+    row = column = widest = redrawn = 0
+    while place < len(text):
+        piece = _PIECE.match(text, place)
+        assert piece, f"a terminal would act on {text[place : place + 10]!r}"
+        place = piece.end()
+        argument, control, back, down, letter = piece.groups()
+        if letter:
+            rows.setdefault(row, {})[column] = letter
+            column += 2 if unicodedata.east_asian_width(letter) in "WF" else not unicodedata.combining(letter)
+            widest = max(widest, column)
+        elif back:
+            column, redrawn = 0, redrawn + 1
+        elif down:
+            row += 1
+        elif control == "K":
+            line = rows.get(row, {})
+            rows[row] = {} if argument == "2" else {at: letter for at, letter in line.items() if at < column}
+        elif control == "A":
+            row -= int(argument or 1)
+            assert row >= 0
+        else:
+            assert control in "mhl", f"a terminal would act on {piece[0]!r}"
+    shown = ["".join(line[at] for at in sorted(line)) for _, line in sorted(rows.items())]
+    return Screen([line.rstrip() for line in shown if line.strip()], widest, redrawn)
+
+
+CLIP = clip(3_000_000)
+
+
+def _transfer(
+    tmp_path: Path, name: str = "cat.mp4", *, pause: float = 0.01, both: bool = False, **more: str
+) -> tuple[Run, bytes]:
+    with serving(ranged(CLIP, pause=pause)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
+        run, drawn = _at_terminal(server.url, *download_to(tmp_path / name), both=both, **more)
+    assert run.status == 0, (run, drawn)
+    assert (tmp_path / name).read_bytes() == CLIP
+    return run, drawn
+
+
+_COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m")
+NAMES = (
+    "cat.mp4",
+    "月光下的小猫在花园里玩耍很久很久.mp4",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("a-very-long-name-of-a-clip-that-is-wider.mp4", "[bold]cat[-bold].mp4", "esc\x1b[31m.mp4")
+    ),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_progress_is_redrawn_in_place_never_wrapped_and_cleared_at_the_end(name: str, tmp_path: Path) -> None:
+    run, drawn = _transfer(tmp_path, name, pause=0.03)
+    screen = _play(drawn)
+    assert screen.redrawn > 3
+    assert screen.widest <= COLUMNS
+    assert screen.lines == []
+    assert b"3.0/3.0 MB" in drawn
+    assert _COLOUR.search(drawn)
+    assert run.envelope["success"] is True
+    assert run.stdout.count("\n") == 1
+
+
+def test_nothing_but_the_envelope_is_left_on_a_screen_that_shows_both_streams(tmp_path: Path) -> None:
+    _, drawn = _transfer(tmp_path, both=True)
+    screen = _play(drawn)
+    assert screen.lines[:3] == ["{", '  "success": true,', f'  "task_id": "{TASK}",']
+    assert screen.lines[-1] == "}"
+    assert len(screen.lines) == 5
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
+    _, drawn = _transfer(tmp_path, TERM="dumb")
+    assert not re.search(rb"\x1b|\r(?!\n)", drawn)
+    lines = drawn.decode().splitlines()
+    assert lines == [f"cat.mp4: {percent}% of 3.0 MB" for percent in (0, 25, 50, 75, 100)]
+
+
+def test_no_color_means_none(tmp_path: Path) -> None:
+    _, drawn = _transfer(tmp_path, NO_COLOR="1")
+    assert not _COLOUR.search(drawn)
+    assert _play(drawn).redrawn > 1
+
+
+def test_quiet_means_nothing_at_a_terminal(tmp_path: Path) -> None:
+    with serving(ranged(CLIP)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
+        run, drawn = _at_terminal(server.url, *download_to(tmp_path / "cat.mp4"), "--quiet")
+    assert (run.status, drawn) == (0, b"")
+
+
+def test_a_failure_after_progress_is_the_last_thing_on_the_screen(tmp_path: Path) -> None:
+    with serving(ranged(CLIP, cut=900_000), says({}, 404)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
+        run, drawn = _at_terminal(server.url, *download_to(tmp_path / "cat.mp4"))
+    screen = _play(drawn)
+    assert (run.status, run.stdout) == (1, "")
+    assert (screen.lines[0], screen.lines[-1]) == ("{", "}")
+    assert '"code": "url_expired"' in "".join(screen.lines)
+
+
+def test_an_envelope_is_indented_at_a_terminal() -> None:
+    with serving(succeeded("https://clips.example.test/a")) as server:
+        run, drawn = _at_terminal(server.url, *STATUS, both=True)
+        failed, shown = _at_terminal(server.url, *STATUS[:-1], "no id")
+    assert (run.status, failed.status) == (0, 2)
+    assert drawn.decode().splitlines()[:2] == ["{", '  "success": true,']
+    assert shown.decode().splitlines()[:2] == ["{", '  "success": false,']
+
+
+# --- what a server says is data -------------------------------------------------------------------------------------
+
+EVIL = "\x1b]0;title\x07\x1b[2J\x1b[31m \x9b31m \x85 \u202eevil\u2066 \u200f\r\n\x08\x7f \ud800 end"
+_BYTES = re.compile("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _acting(drawn: bytes) -> list[str]:
+    """What in some bytes a terminal would act on, line ends apart."""
+    return _BYTES.findall(drawn.decode().replace("\r\n", "\n"))
+
+
+def _prompted(server_says: str) -> bytes:
+    output = {"task_id": TASK, "task_status": "SUCCEEDED", "video_url": "https://x.test/a", "orig_prompt": server_says}
+    return says({"request_id": server_says, "output": output, "usage": {"duration": 5}})
+
+
+EVIL_ANSWERS: dict[str, tuple[tuple[str, ...], Step]] = {
+    "a refusal of create": (CREATE, refuses(400, EVIL, EVIL)),
+    "a request id": (CREATE, says({"request_id": EVIL, "code": "x", "message": EVIL}, 400)),
+    "a failed task": (
+        STATUS,
+        says({"output": {"task_id": TASK, "task_status": "FAILED", "code": EVIL, "message": EVIL}, "request_id": EVIL}),
+    ),
+    "a prompt": ((*STATUS, "-v"), _prompted(EVIL)),
+    "a task id": (CREATE, says({"output": {"task_id": EVIL, "task_status": EVIL}, "request_id": EVIL})),
+}
+
+
+@pytest.mark.parametrize("name", EVIL_ANSWERS)
+def test_no_control_character_of_a_server_reaches_a_terminal(name: str) -> None:
+    arguments, step = EVIL_ANSWERS[name]
+    with serving(step) as server:
+        run, drawn = _at_terminal(server.url, *arguments, both=True, RAWGENAI_DEBUG="1")
+    assert b"end" in drawn
+    assert not _acting(drawn)
+    assert (b"Traceback" in drawn) == (run.status != 0)
+
+
+def test_the_search_for_control_characters_finds_them() -> None:
+    assert len(_acting(EVIL.encode("utf-8", "replace"))) > 8
