@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from rawgenai import files
 from rawgenai.errors import RawgenaiError
+from rawgenai.secret import redact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -174,12 +175,12 @@ class Ledger:
     ) -> None:
         """Record what is new about a task that the ledger knows; a terminal status stays, and so does its code."""
         sql = f"""UPDATE tasks SET
-            status = CASE WHEN status IN ({_words(TERMINAL)}) THEN status ELSE coalesce(:status, status) END,
-            code = CASE WHEN status IN ({_words(TERMINAL)}) THEN code ELSE coalesce(:code, code) END,
-            file = coalesce(:file, file), updated_at = :now WHERE task_id = :task_id"""  # noqa: S608 - words of the table above
+            status = CASE WHEN status IN ({_words(TERMINAL)}) THEN status ELSE coalesce(?1, status) END,
+            code = CASE WHEN status IN ({_words(TERMINAL)}) THEN code ELSE coalesce(?2, code) END,
+            file = coalesce(?3, file), updated_at = ?4 WHERE task_id = ?5"""  # noqa: S608 - words of the table above
         # A file's name may hold bytes that are no text; SQLite takes text alone.
         name = file and file.encode("utf-8", "backslashreplace").decode()
-        self._write(sql, {"status": status, "code": code, "file": name, "now": self._now(), "task_id": task_id})
+        self._write(sql, (status, code, name, self._now(), task_id))
 
     def find(self, task_id: str) -> Row | None:
         """The row of a task."""
@@ -193,12 +194,14 @@ class Ledger:
         """The rows of which nobody knows whether there is a task, newest first."""
         return self._read("WHERE state IN ('intended', 'unknown') ORDER BY id DESC")
 
-    def _write(self, sql: str, values: Any) -> tuple[int, int]:
+    def _write(self, sql: str, values: tuple[Any, ...]) -> tuple[int, int]:
         """Run one statement, on disk on return; the new row's id and the number of rows written."""
         if not self._db:
             return 0, 0
         with _translated(self._path):
-            cursor = self._db.execute(sql, values)
+            # What a server said may hold what it was told, and this file outlives the key.
+            safe = [redact(value) if isinstance(value, str) else value for value in values]
+            cursor = self._db.execute(sql, safe)
             return cursor.lastrowid or 0, cursor.rowcount
 
     def _read(self, clause: str, values: tuple[Any, ...] = ()) -> list[Row]:

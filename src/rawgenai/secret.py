@@ -2,6 +2,7 @@
 
 from typing import Any
 
+_TELLING = 8  # characters; what is shorter stands in ordinary words too, and is no real key
 _known: set[str] = set()  # every secret of this process; whatever a server echoes, it is not passed on
 
 
@@ -12,7 +13,8 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
-        _known.add(value)
+        if len(value) >= _TELLING:
+            _known.add(value)
 
     def reveal(self) -> str:
         """Return the value itself."""

@@ -16,6 +16,7 @@ import pytest
 from rawgenai import files, ledger
 from rawgenai.errors import RawgenaiError
 from rawgenai.ledger import Ledger, Row, open_ledger
+from rawgenai.secret import Secret
 
 posix = pytest.mark.skipif(os.name != "posix", reason="mode bits and SIGKILL are POSIX")
 
@@ -96,6 +97,12 @@ def test_a_refusal_keeps_its_reason(tasks: Ledger) -> None:
     tasks.refuse(tasks.intend(**INTENT), "invalid_request", "request-1")
     row = only(tasks)
     assert (row.request_id, row.state, row.status, row.code) == ("request-1", "refused", None, "invalid_request")
+
+
+def test_a_key_that_a_server_echoes_is_not_kept(tasks: Ledger) -> None:
+    key = Secret("sk-echoed-by-a-server").reveal()
+    tasks.accept(tasks.intend(**INTENT), "task-1", f"request of {key}")
+    assert only(tasks).request_id == "request of [redacted]"
 
 
 def test_an_unknown_outcome_is_settled_later(tasks: Ledger) -> None:
