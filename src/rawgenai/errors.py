@@ -120,7 +120,10 @@ class RawgenaiError(Exception):
         self.task_id = task_id
         self.outcome = outcome
         self.final = final
-        super().__init__(f"{code}: {self.message}")
+        super().__init__(code)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
 
     @property
     def status(self) -> int:
