@@ -15,7 +15,9 @@ import pytest
 
 CANARY = "sk-canary-7f3a9c51e2d84b06"  # THE API key of every test: where it turns up unasked, something leaks
 
-_FOREIGN = re.compile("(DASHSCOPE|RAWGENAI(?!_TEST)|ALIBABA|ALICLOUD)_.*|.*_PROXY|(NO|FORCE)_COLOR|SSL_CERT_(FILE|DIR)")
+_FOREIGN = re.compile(
+    "(DASHSCOPE|RAWGENAI(?!_TEST)|ALIBABA|ALICLOUD)_.*|.*_PROXY|(NO|FORCE)_COLOR|SSL_CERT_(FILE|DIR)|PYTHONUNBUFFERED"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

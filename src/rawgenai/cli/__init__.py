@@ -83,7 +83,7 @@ def _fail(cause: Exception, result: Any) -> int:
     if isinstance(cause, BrokenPipeError | streams.StdoutError):
         from rawgenai import files
 
-        streams.discard_stdout()
+        streams.discard(sys.stdout)
         task_id = result.get("task_id") if isinstance(result, dict) else None
         if task_id is not None or not isinstance(cause, BrokenPipeError):
             message = f"stdout cannot be written: {files.reason(cause)}"

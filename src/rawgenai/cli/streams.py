@@ -51,7 +51,7 @@ def err(text: str, *, lines: bool = False) -> None:
     try:
         _write(sys.stderr, redact(text).rstrip("\n") + "\n")
     except OSError:
-        return
+        discard(sys.stderr)
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -67,11 +67,11 @@ def _write(stream: TextIO, text: str) -> None:
     buffer.flush()
 
 
-def discard_stdout() -> None:
-    """Lead stdout nowhere, so that the interpreter does not complain about it at the end."""
+def discard(stream: TextIO) -> None:
+    """Lead a stream that failed nowhere: what is still in its buffer would fail again when the interpreter ends."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
     except (OSError, ValueError, AttributeError):
         return
