@@ -22,7 +22,7 @@ from rawgenai.cli import main
 from rawgenai.cli.command import Group
 from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, REGIONS, SIZES
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
-from rawgenai.emulator.state import FAULTS, usage
+from rawgenai.emulator.faults import FAULTS, usage
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
 
 DOCS = Path(__file__).parent

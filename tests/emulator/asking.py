@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rawgenai.emulator.state import Answer, Call, handle
+from rawgenai.emulator.answers import Answer, Call
+from rawgenai.emulator.state import handle
 from rawgenai.emulator.store import Store
 
 NOW = 1_800_000_000.25  # 2027-01-15 16:00:00.250 in China

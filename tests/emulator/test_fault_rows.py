@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rawgenai.emulator.state import FAULTS
+from rawgenai.emulator.faults import FAULTS
 
 
 class Met(NamedTuple):

@@ -25,8 +25,12 @@ from asking import (
 
 from rawgenai.dashscope.models import MODELS, SIZES
 from rawgenai.emulator import render
-from rawgenai.emulator.state import ERRORS, FAULTS, FORM_CAP, USAGE, Answer, read_faults, speed, usage
+from rawgenai.emulator.answers import ERRORS, Answer
+from rawgenai.emulator.faults import FAULTS, read_faults, usage
+from rawgenai.emulator.series import USAGE
+from rawgenai.emulator.state import speed
 from rawgenai.emulator.store import Store
+from rawgenai.emulator.uploads import FORM_CAP
 from rawgenai.errors import RawgenaiError
 
 LINK = "https://example.org/a.png"

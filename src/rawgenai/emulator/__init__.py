@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from rawgenai.message import Receive, Request, Response, Send, Unknown
 
 if TYPE_CHECKING:
-    from rawgenai.emulator.state import Answer
+    from rawgenai.emulator.answers import Answer
 
 ORIGIN = "http://emulator.localhost"
 _KEY = "sk-emulator"  # stands in for the API key, which nobody needs in process
@@ -41,7 +41,8 @@ def sender(
     Raises RawgenaiError ``config_error`` for a wrong RAWGENAI_EMULATOR_SECONDS; sending raises it for a state folder
     that cannot be used, and ``missing_extra`` where a clip is asked for and PyAV is not installed.
     """
-    from rawgenai.emulator.state import Call, handle, speed
+    from rawgenai.emulator.answers import Call
+    from rawgenai.emulator.state import handle, speed
     from rawgenai.emulator.store import Store, state_folder
 
     store = Store(folder or state_folder(environ))

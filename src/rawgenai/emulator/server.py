@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from rawgenai.emulator.state import Answer, Call, Refused, cap_of, handle, refusal, speed
+from rawgenai.emulator.answers import Answer, Call, Refused, refusal
+from rawgenai.emulator.state import cap_of, handle, speed
 from rawgenai.emulator.store import Store, state_folder
 from rawgenai.errors import RawgenaiError
 
