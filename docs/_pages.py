@@ -4,11 +4,14 @@ A block is two comment lines around what one of these functions prints; `uv run 
 tests/test_docs.py is red where one is stale. The pages themselves hold no logic.
 """
 
+import io
 import os
 import re
 import shlex
+import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+import wave
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
 from json import dumps
 from pathlib import Path
@@ -17,10 +20,12 @@ from unittest import mock
 
 import click
 from click.testing import CliRunner
+from PIL import Image
 
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
-from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, REGIONS, SIZES
+from rawgenai.dashscope.models import DEFAULT_MODELS, FORMATS, MODELS, REGIONS, SIZES, Limits
+from rawgenai.dashscope.spec import INPUTS
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
@@ -58,6 +63,42 @@ def models() -> None:
             for row in MODELS.values()
         ),
     )
+
+
+def inputs() -> None:
+    """Print how each input travels and what is said when it is wrong, one row an input."""
+    head = ("Input", "Takes", "Local file", "No such file", "Cannot be read", "Not accepted")
+    _table(
+        head,
+        (
+            (
+                f"`{row.flag}`",
+                " or ".join(row.kinds),
+                f"inside the request up to {row.inline // 2**20} MiB, else uploaded" if row.inline else "uploaded",
+                *(f"`{code}`" for code in (row.absent, row.unreadable, row.invalid)),
+            )
+            for row in INPUTS
+        ),
+    )
+
+
+def limits() -> None:
+    """Print what the models take of each kind of local file, one row for all models that take the same."""
+    models: dict[tuple[str, str, Limits], list[str]] = {}
+    for row in MODELS.values():
+        for kind, found in row.limits.items():
+            models.setdefault((row.mode, kind, found), []).append(f"`{row.name}`")
+    head = ("Mode", "Kind", "Formats", "Refused over", "Pixels a side", "Seconds", "Warned of", "Models")
+    _table(head, ((mode, kind, *_limits(found), ", ".join(names)) for (mode, kind, found), names in models.items()))
+
+
+def _limits(found: Limits) -> tuple[str, ...]:
+    formats = ", ".join(FORMATS[mime] for mime in found.formats)
+    usual = [] if found.usual_bytes is None else [f"over {found.usual_bytes // 2**20} MB"]
+    usual += [] if found.usual_sides is None else ["sides outside {}-{}".format(*found.usual_sides)]
+    spans = ("-" if span is None else f"{span[0]:g}-{span[1]:g}" for span in (found.sides, found.seconds))
+    alpha = "" if found.alpha or found.sides is None else " (no transparency)"
+    return (formats + alpha, f"{found.bytes // 2**20} MB", *spans, ", ".join(usual) or "-")
 
 
 def _spans(numbers: tuple[int, ...]) -> str:
@@ -197,15 +238,32 @@ def _commands(line: str) -> Iterator[tuple[list[str], bool]]:
 
 # --- the requests --------------------------------------------------------------------------------------------------
 
-# The first bytes of the files that the examples name, by extension: what a file is, is read from its content.
-_HEADS = {
-    ".jpg": b"\xff\xd8\xff\xe0",
-    ".png": b"\x89PNG\r\n\x1a\n",
-    ".mp4": b"\x00\x00\x00\x18ftypmp42",
-    ".wav": b"RIFF\x00\x00\x00\x00WAVE",
-    ".txt": "一只猫在花园里玩耍".encode(),
-}
+_PROMPT = "一只猫在花园里玩耍".encode()
 _MEDIA_BYTES = 100_000
+
+
+def _picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (1280, 720)).save(file, "JPEG")
+    return file.getvalue().ljust(_MEDIA_BYTES, b"\0")  # of one size on all machines
+
+
+def _clip() -> bytes:
+    """Write the boxes of an MP4 that says that it has two seconds, and has nothing else."""
+    head = struct.pack(">I8s12x", 24, b"ftypmp42")
+    return head + struct.pack(">I4sI4sIIIII", 36, b"moov", 28, b"mvhd", 0, 0, 0, 1000, 2000)
+
+
+def _sound() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(_MEDIA_BYTES))
+    return file.getvalue()
+
+
+# The files that the examples name, by extension: what a file is, is read from its content.
+_FILES: dict[str, Callable[[], bytes]] = {".jpg": _picture, ".mp4": _clip, ".wav": _sound, ".txt": lambda: _PROMPT}
 
 
 @contextmanager
@@ -219,10 +277,8 @@ def example_folder() -> Iterator[None]:
         for name in foreign:
             del os.environ[name]
         stack.enter_context(chdir(folder))
-        for name in re.findall(r"\b[a-z0-9]+\.(?:jpg|png|mp4|wav|txt)\b", (DOCS / "usage.md").read_text("utf-8")):
-            file = Path(name)
-            head = _HEADS[file.suffix]
-            file.write_bytes(head if file.suffix == ".txt" else head.ljust(_MEDIA_BYTES, b"\0"))
+        for name in re.findall(r"\b[a-z0-9]+\.(?:jpg|mp4|wav|txt)\b", (DOCS / "usage.md").read_text("utf-8")):
+            Path(name).write_bytes(_FILES[Path(name).suffix]())
         yield
 
 
@@ -241,7 +297,7 @@ def shown(example: Example) -> dict[str, Any]:
     """Return what --dry-run shows for an example. Raises RawgenaiError where it is refused."""
     argv = [word for word in example.argv if not word.startswith("--dry-run")]
     with example_folder():
-        text = _HEADS[".txt"] if example.piped else b""
+        text = _PROMPT if example.piped else b""
         result = CliRunner().invoke(main, [*argv, "--dry-run", "--quiet"], input=text, standalone_mode=False)
     if isinstance(result.exception, RawgenaiError):
         raise result.exception

@@ -1,7 +1,8 @@
 """A raw-socket HTTP server that can do wrong, for tests; and the command line as a process, to be run against it.
 
 Each connection takes the next step of the server's script, the last step again and again. A step is the bytes to
-answer with before the connection is closed, or a function of the socket and the request that was read.
+answer with before the connection is closed, or a function of the socket and the request that was read; ``Early`` ones
+are taken when its head is there.
 """
 
 import json
@@ -27,7 +28,16 @@ KEY = CANARY
 TASK = "0385dc79-5ff8-4d82-bcb6-7d2f5d1a8c3e"
 HEAD_END = b"\r\n\r\n"
 
-Step = bytes | Callable[[socket.socket, bytes], None]
+Act = Callable[[socket.socket, bytes], None]
+
+
+class Early(NamedTuple):
+    """What is done as soon as a request's head is there; it may go on reading with ``read_rest``."""
+
+    act: Act
+
+
+Step = bytes | Act | Early
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -77,10 +87,14 @@ class _Handler(socketserver.BaseRequestHandler):
             self.request.settimeout(20)
             if self.server.context:
                 self.request = self.server.context.wrap_socket(self.request, server_side=True)
-            request = read_request(self.request)
+            request = read_head(self.request)
+            if not isinstance(step, Early):
+                request = read_rest(self.request, request)
             self.server.requests.append(request)
             if isinstance(step, bytes):
                 self.request.sendall(step)
+            elif isinstance(step, Early):
+                step.act(self.request, request)
             else:
                 step(self.request, request)
 
@@ -91,9 +105,19 @@ class _Handler(socketserver.BaseRequestHandler):
 
 def read_request(connection: socket.socket) -> bytes:
     """Read one request, with the body that its Content-Length announces; less where the client stops, or wants TLS."""
+    return read_rest(connection, read_head(connection))
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Read a request's head, and what came with it of the body."""
     data = b""
     while HEAD_END not in data and not data.startswith(b"\x16") and (piece := connection.recv(65536)):
         data += piece
+    return data
+
+
+def read_rest(connection: socket.socket, data: bytes) -> bytes:
+    """Read the rest of a request whose head, at least, is there."""
     head, _, body = data.partition(HEAD_END)
     left = int(header(data, "content-length") or 0) - len(body)
     while left > 0 and (piece := connection.recv(65536)):
@@ -166,7 +190,7 @@ def hang(connection: socket.socket, request: bytes) -> None:
     connection.recv(1)
 
 
-def then(*steps: Step) -> Step:
+def then(*steps: bytes | Act) -> Act:
     """One step after another on the same connection."""
 
     def run(connection: socket.socket, request: bytes) -> None:
@@ -179,7 +203,7 @@ def then(*steps: Step) -> Step:
     return run
 
 
-def dripped(data: bytes, seconds: float) -> Step:
+def dripped(data: bytes, seconds: float) -> Act:
     """Send byte by byte, with a pause after each."""
 
     def drip(connection: socket.socket, request: bytes) -> None:
@@ -190,7 +214,7 @@ def dripped(data: bytes, seconds: float) -> Step:
     return drip
 
 
-def endless(size: int, piece: bytes = b" " * 65536) -> Step:
+def endless(size: int, piece: bytes = b" " * 65536) -> Act:
     """Send an answer of 200 whose body has ``size`` bytes."""
 
     def send(connection: socket.socket, request: bytes) -> None:
@@ -214,7 +238,7 @@ def clip(size: int = 100_000) -> bytes:
     return b"".join((len(body) + 8).to_bytes(4) + name + body for name, body in boxes)
 
 
-def ranged(body: bytes, etag: str | None = '"one"', *, cut: int | None = None, pause: float = 0) -> Step:
+def ranged(body: bytes, etag: str | None = '"one"', *, cut: int | None = None, pause: float = 0) -> Act:
     """Do as RFC 9110 says: Range, If-Range, 206, 416.
 
     ``cut`` ends the answer after so many bytes of the body; ``pause`` seconds pass after every tenth of it.

@@ -132,6 +132,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def fingerprint(settings: Settings) -> str:
+    """A name for the account that says nothing of the key: 16 hex digits."""
+    from hashlib import sha256
+
+    key = settings.api_key.reveal() if settings.api_key else ""
+    return sha256(f"{settings.base_url}\n{key}".encode()).hexdigest()[:16]
+
+
 def lookup(name: str, environ: Mapping[str, str] = os.environ) -> Found | None:
     """The value in force of one setting, checked. Raises RawgenaiError: invalid_key, config_error."""
     name = check_name(name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MAX_BODY = 1024 * 1024  # bytes of an answer that are read; the longest real one is a few KiB
-_PIECE = 48 * 1024  # bytes read at once; a multiple of 3, so that base64 pieces join without padding
+_PIECE = 255 * 1024  # bytes read at once; a multiple of 3, so that base64 pieces join without padding
 
 
 class Timeouts(NamedTuple):
@@ -40,6 +40,8 @@ class Timeouts(NamedTuple):
 ASK = Timeouts(5, 15, 15)
 CREATE = Timeouts(10, 120, 180)
 TRANSFER = Timeouts(10, 15, None)
+UPLOAD = Timeouts(10, 30, 120)  # and in all what its bytes take at SLOWEST
+SLOWEST = 50_000  # bytes a second of an upload
 
 
 # --- bodies ------------------------------------------------------------------------------------------------------
@@ -104,7 +106,10 @@ def _encode_form(form: Form) -> Encoded:
 
     def chunks() -> Iterator[bytes]:
         yield head.encode()
-        yield from _read(form.file)
+        for piece in _read(form.file):
+            yield piece
+            if form.sent is not None:
+                form.sent(len(piece))
         yield tail.encode()
 
     length = len(head.encode()) + form.file.size + len(tail)
@@ -112,14 +117,23 @@ def _encode_form(form: Form) -> Encoded:
 
 
 def _read(media: Media) -> Iterator[bytes]:
-    """Give a leaf's bytes in pieces of 48 KiB, exactly as many as it was said to have."""
-    left = media.size
+    """Give a leaf's bytes in pieces, exactly those that were checked.
+
+    The last piece is held back until the whole is known to be right, so that nobody ever gets a whole wrong file.
+    Raises OSError.
+    """
+    from fastcrc import crc64
+
+    left, crc = media.size, crc64.xz(b"")
     with open_media(media) as file:
         while left:
             piece = file.read(min(left, _PIECE))
             if not piece:
-                raise OSError(f"{media.path} became shorter while it was sent")
+                raise OSError("it became shorter while it was sent")
             left -= len(piece)
+            crc = crc64.xz(piece, crc)
+            if not left and media.crc64 not in (None, crc):
+                raise OSError("it was changed while it was sent")
             yield piece
 
 
@@ -150,13 +164,18 @@ def sender(base_url: str, key: Callable[[], str], timeout: float | None = None) 
 
 
 def _timeouts(request: Request, receive: Receive | None, timeout: float | None) -> Timeouts:
-    if receive is not None or isinstance(request.body, Form):
+    form = request.body if isinstance(request.body, Form) else None
+    if receive is not None:
         usual = TRANSFER
+    elif form is not None:
+        usual = UPLOAD
     else:
         usual = ASK if request.method == "GET" else CREATE
-    if timeout is None:
-        return usual
-    return Timeouts(min(usual.connect, timeout), timeout, timeout if usual.total else None)
+    if timeout is not None:
+        usual = Timeouts(min(usual.connect, timeout), timeout, timeout if usual.total else None)
+    if form is not None and usual.total is not None:
+        return usual._replace(total=usual.total + form.file.size / SLOWEST)
+    return usual
 
 
 @dataclass(slots=True)

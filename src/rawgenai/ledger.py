@@ -82,6 +82,16 @@ _SCHEMA = (
     f"PRAGMA user_version = {VERSION}",
 )
 
+# Not in the first release's files; what an older program does not know does it no harm.
+_UPLOADS = """CREATE TABLE IF NOT EXISTS uploads (
+    digest TEXT NOT NULL,
+    model TEXT NOT NULL,
+    account TEXT NOT NULL,
+    url TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (digest, model, account)
+)"""
+
 _SELECT = f"SELECT {', '.join(Row._fields)} FROM tasks"  # noqa: S608 - its own columns
 
 # TRUNCATE, not WAL: SQLite before 3.51.3 can corrupt a WAL file that two connections write (faults, section 4).
@@ -182,6 +192,20 @@ class Ledger:
         name = file and file.encode("utf-8", "backslashreplace").decode()
         self._write(sql, (status, code, name, self._now(), task_id))
 
+    def remember_upload(self, digest: str, model: str, account: str, url: str, expires_at: float) -> None:
+        """Record where a file's content was uploaded for a model and an account, until when (UTC, seconds)."""
+        sql = "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?)"
+        self._write(sql, (digest, model, account, url, expires_at))
+
+    def find_upload(self, digest: str, model: str, account: str, now: float) -> str | None:
+        """The URL of the same content, uploaded before and not expired."""
+        if not self._db:
+            return None
+        sql = "SELECT url FROM uploads WHERE digest = ? AND model = ? AND account = ? AND expires_at > ?"
+        with _translated(self._path):
+            found = self._db.execute(sql, (digest, model, account, now)).fetchone()
+        return found[0] if found else None
+
     def find(self, task_id: str) -> Row | None:
         """The row of a task."""
         return next(iter(self._read("WHERE task_id = ?", (task_id,))), None)
@@ -229,6 +253,7 @@ def _connect(path: str) -> "sqlite3.Connection":
             db.execute(pragma)
         if _identity(db) != (APPLICATION, VERSION):
             _make(db, path)
+        db.execute(_UPLOADS)
     except BaseException:
         db.close()
         raise

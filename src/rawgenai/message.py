@@ -16,12 +16,17 @@ class Media:
     """A local file as a leaf of a body; it never holds the bytes.
 
     Sent inside a JSON body it becomes ``data:MIME;base64,...``; as the last part of a ``Form``, its plain bytes.
-    ``size`` is in bytes.
     """
 
-    path: str
-    mime: str
-    size: int
+    path: str  # of the file; or a data URI that is decoded when its bytes are wanted
+    mime: str  # of the content
+    size: int  # bytes
+    width: int = 0  # pixels as shown; 0 where there are none, or nobody knows
+    height: int = 0
+    alpha: bool = False
+    seconds: float | None = None  # None where it does not say
+    digest: str = ""  # names the bytes that were checked, once they are sealed
+    crc64: int | None = None  # of these bytes: where it is set, others are never sent whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Form:
     fields: Mapping[str, str]
     file: Media
     filename: str  # what the server is told; never the local name
+    sent: Callable[[int], None] | None = field(default=None, compare=False)  # told of the file's bytes as they leave
 
 
 @dataclass(frozen=True, slots=True)

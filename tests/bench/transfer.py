@@ -1,6 +1,7 @@
 """What a large file costs: ``uv run python tests/bench/transfer.py``. It prints and never gates: exit status 0.
 
-A download of 200 MB, and curl's from the same raw socket; a task with an inline image of 7 MB, and of 10 KB.
+A download of 200 MB, and curl's from the same raw socket; a task with an inline image of 7 MB, and of 10 KB; a task
+with a reference video of 100 MB, and of 10 KB, that is uploaded first, and what `curl -F` needs for the same.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from shutil import which
 from statistics import median
 
@@ -29,6 +30,18 @@ from PIL import Image
 Image.new("RGB", (1280, 720), "gray").save(sys.argv[1], "JPEG", quality=10)
 with open(sys.argv[1], "ab") as file:
     file.write(bytes(max(0, int(sys.argv[2]) - file.tell())))"""
+# A clip of five seconds that says so in its header and nothing else, filled up to a size.
+FILM = """import sys
+def box(name, *parts):
+    body = b"".join(parts)
+    return (8 + len(body)).to_bytes(4, "big") + name + body
+def mvhd(seconds):
+    return box(b"mvhd", bytes(12), (1000).to_bytes(4, "big"), (1000 * seconds).to_bytes(4, "big"), bytes(80))
+head = box(b"ftyp", b"isom", bytes(4), b"isom") + box(b"moov", mvhd(5))
+with open(sys.argv[1], "wb") as file:
+    file.write(head + (int(sys.argv[2]) - len(head)).to_bytes(4, "big") + b"mdat")
+    file.truncate(int(sys.argv[2]))"""
+CREATE = (*RAWGENAI, "dashscope", "video", "create", "A")
 CLIP_HEAD = _BOXES + (CLIP_BYTES - len(_BOXES)).to_bytes(4) + b"mdat"  # what makes the rest an MP4 file
 
 
@@ -44,7 +57,21 @@ def main() -> None:
         for name, size in (("create, image of 7 MB", 7 * MB), ("create, image of 10 KB", 10_000)):
             image = f"{folder}/{size}.jpg"
             subprocess.run([sys.executable, "-c", DRAW, image, str(size)], check=True)
-            commands[name] = (*RAWGENAI, "dashscope", "video", "create", "A", "--image", image, "--no-ledger")
+            commands[name] = (*CREATE, "--image", image, "--no-ledger")
+        for name, size in (("100 MB", 100 * MB), ("10 KB", 10_000)):
+            video = f"{folder}/{size}.mp4"
+            subprocess.run([sys.executable, "-c", FILM, video, str(size)], check=True)
+            commands[f"create, video of {name}"] = (*CREATE, "--ref", video, "--no-ledger")
+            if which("curl"):
+                commands[f"curl -F of {name}"] = (
+                    "curl",
+                    "-sS",
+                    "-H",
+                    "Expect:",
+                    "-F",
+                    f"file=@{video}",
+                    f"http://127.0.0.1:{port}/upload",
+                )
         if which("curl"):
             commands["curl of 200 MB"] = ("curl", "-sS", "-o", clip, f"http://127.0.0.1:{port}/clip")
         else:
@@ -59,9 +86,17 @@ def main() -> None:
     known = [pair for pair in pairs if pair[1] in used]
     report("Times CPU", [(f"{one} / {two}", used[one].cpu / used[two].cpu, target) for one, two, target in known])
     report("Times wall", [(f"{one} / {two}", used[one].wall / used[two].wall, None) for one, two, _ in known])
-    more = (("download of 200 MB", "status"), ("create, image of 7 MB", "create, image of 10 KB"))
+    more = (
+        ("download of 200 MB", "status"),
+        ("create, image of 7 MB", "create, image of 10 KB"),
+        ("create, video of 100 MB", "create, video of 10 KB"),
+    )
     report("MiB resident more than", [(f"{one} - {two}", used[one].peak - used[two].peak, 2.0) for one, two in more])
     if "curl of 200 MB" in used:
+        ours, theirs = (
+            used[f"{one} of 100 MB"].wall - used[f"{one} of 10 KB"].wall for one in ("create, video", "curl -F")
+        )
+        report("Times the wall time that 100 MB add", [("upload / curl -F", ours / theirs, 1.5)])
         net = (used["download of 200 MB"].cpu - used["status"].cpu) / used["curl of 200 MB"].cpu
         report("Times CPU, without what `status` costs", [("download of 200 MB / curl of 200 MB", net, 2.5)])
 
@@ -123,10 +158,22 @@ def _answer(connection: socket.socket, port: int) -> None:
             connection.sendall(PIECE[:sent])
             left -= sent
         return
+    if b"/uploads?" in head:
+        _say(connection, {"data": _policy(port)})
+        return
     new = head.startswith(b"POST")
     output = {"task_id": "task", "task_status": "PENDING" if new else "SUCCEEDED"}
     output |= {} if new else {"video_url": f"http://127.0.0.1:{port}/clip"}
-    answer = json.dumps({"request_id": "request", "output": output}).encode()
+    _say(connection, {"request_id": "request", "output": output})
+
+
+def _policy(port: int) -> dict[str, str]:
+    names = ("policy", "signature", "oss_access_key_id", "x_oss_object_acl", "x_oss_forbid_overwrite")
+    return dict.fromkeys(names, "x") | {"upload_host": f"http://127.0.0.1:{port}/upload", "upload_dir": "x"}
+
+
+def _say(connection: socket.socket, document: Mapping[str, object]) -> None:
+    answer = json.dumps(document).encode()
     connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
 

@@ -161,7 +161,7 @@ def test_a_dry_run_shortens_what_nobody_reads(photo: Path) -> None:
     data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
     size = photo.stat().st_size
     assert dry("-i", str(photo))["input"]["img_url"] == f"data:image/jpeg;base64,({size} bytes of {photo.name})"
-    assert dry("-i", data)["input"]["img_url"] == f"{data[:64]}...({len(data)} characters)"
+    assert dry("-i", data)["input"]["img_url"] == f"data:image/jpeg;base64,({size} bytes of data)"
     sent = dry("a", "--ref", str(photo), "--ref", data, "--ref", URL)
     assert sent["input"]["reference_urls"] == [f"oss://UPLOADED/{photo.name}", "oss://UPLOADED/data", URL]
 

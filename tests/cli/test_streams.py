@@ -2,28 +2,38 @@
 
 import os
 import re
+import socket
 import subprocess
 import threading
+import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import corpus
 from faulty import (
     CREATE,
     CREATED,
+    HEAD_END,
     STATUS,
     TASK,
+    Early,
     Run,
+    Server,
     Step,
     clip,
     command,
     download_to,
     environ,
+    header,
     ranged,
     rawgenai,
     refuses,
+    reply,
     says,
     serving,
     succeeded,
@@ -307,6 +317,96 @@ def test_an_envelope_is_indented_at_a_terminal() -> None:
     assert (run.status, failed.status) == (0, 2)
     assert drawn.decode().splitlines()[:2] == ["{", '  "success": true,']
     assert shown.decode().splitlines()[:2] == ["{", '  "success": false,']
+
+
+# --- the progress of an upload --------------------------------------------------------------------------------------
+
+PHOTO_BYTES = 8_000_000
+PROMPT = (*CREATE[:-1], "character1 waves")
+
+
+def _taken_slowly(connection: socket.socket, request: bytes) -> None:
+    left = int(header(request, "content-length") or 0) - len(request.partition(HEAD_END)[2])
+    while left > 0 and (piece := connection.recv(min(left, 400_000))):
+        left -= len(piece)
+        time.sleep(0.02)
+    connection.sendall(reply(200))
+
+
+@contextmanager
+def _uploading(*script: Step) -> Iterator[Server]:
+    """An API whose upload host has a script."""
+    with serving(*script) as host:
+        names = ("oss_access_key_id", "signature", "policy", "x_oss_object_acl", "x_oss_forbid_overwrite")
+        leave = {**dict.fromkeys(names, "x"), "upload_dir": "d", "upload_host": host.url}
+
+        def answer(connection: socket.socket, request: bytes) -> None:
+            connection.sendall(CREATED if request.startswith(b"POST") else says({"data": leave}))
+
+        with serving(answer) as server:
+            yield server
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    path = tmp_path / "photo.png"
+    path.write_bytes(corpus.picture("PNG", 400, 400).ljust(PHOTO_BYTES, b"\0"))
+    return str(path)
+
+
+@pytest.mark.parametrize("flags", [("--ref",), ("--ref", "--ref"), ("--image",)], ids=" ".join)
+def test_the_progress_of_an_upload_is_redrawn_in_place_and_cleared(flags: tuple[str, ...], photo: str) -> None:
+    with open(f"{photo}-2", "wb") as file, open(photo, "rb") as first:
+        file.write(first.read() + b"\0")
+    argv = [word for flag, path in zip(flags, (photo, f"{photo}-2"), strict=False) for word in (flag, path)]
+    with _uploading(Early(_taken_slowly)) as server:
+        run, drawn = _at_terminal(server.url, *PROMPT, *argv)
+    assert run.status == 0, drawn
+    screen = _play(drawn.partition(b"wan2.6-")[0])  # after it there is a hint
+    assert screen.redrawn > 3
+    assert screen.widest <= COLUMNS
+    assert screen.lines == []
+    megabytes = "16.0/16.0 MB" if len(flags) > 1 else "8.0/8.0 MB"
+    assert megabytes.encode() in drawn
+    assert b"upload" in drawn
+    assert server.posts() == 1
+
+
+def test_an_upload_at_a_dumb_terminal_gets_plain_lines(photo: str) -> None:
+    with _uploading(Early(_taken_slowly)) as server:
+        run, drawn = _at_terminal(server.url, *PROMPT, "--ref", photo, TERM="dumb")
+    assert run.status == 0, drawn
+    assert not re.search(rb"\x1b|\r(?!\n)", drawn)
+    lines = drawn.decode().splitlines()
+    assert lines[:5] == [f"upload: {percent}% of 8.0 MB" for percent in (0, 25, 50, 75, 100)]
+
+
+def test_a_failed_upload_leaves_its_envelope_alone_on_the_screen(photo: str) -> None:
+    with _uploading(reply(400)) as server:
+        run, drawn = _at_terminal(server.url, *PROMPT, "--ref", photo)
+    screen = _play(drawn)
+    assert (run.status, server.posts()) == (1, 0)
+    assert (screen.lines[0], screen.lines[-1]) == ("{", "}")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [("--ref", "https://example.com/a.png"), ("--ref", "oss://d/a.png"), ("--ref", "PHOTO", "--quiet"), ("a",)],
+    ids=" ".join,
+)
+def test_nothing_is_drawn_of_no_upload_or_quietly(argv: tuple[str, ...], photo: str) -> None:
+    words = [photo if word == "PHOTO" else word for word in argv]
+    with _uploading(Early(_taken_slowly)) as server:
+        run, drawn = _at_terminal(server.url, *(CREATE[:-1] if argv == ("a",) else PROMPT), *words)
+    assert run.status == 0, drawn
+    assert b"upload" not in drawn
+    assert b"\x1b" not in drawn
+
+
+def test_nothing_is_said_of_an_upload_where_nobody_looks(photo: str) -> None:
+    with _uploading(Early(_taken_slowly)) as server:
+        run = rawgenai(server.url, *PROMPT, "--ref", photo)
+    assert (run.status, run.stderr) == (0, "")
 
 
 # --- what a server says is data -------------------------------------------------------------------------------------

@@ -157,11 +157,15 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (REFS | {"refs": (VIDEO,) * 3}, "wan2.6-r2v-flash"),
     (REFS | {"refs": (VIDEO,) * 3 + (URL,) * 2}, "wan2.6-r2v-flash"),
     (REFS | {"refs": (VIDEO,) * 4}, "too_many_ref_videos"),
-    (REFS | {"refs": ("a.MOV?Expires=1", VIDEO, VIDEO, VIDEO)}, "too_many_ref_videos"),
+    (REFS | {"refs": ("https://example.com/a.MOV?Expires=1", VIDEO, VIDEO, VIDEO)}, "too_many_ref_videos"),
     (REFS | {"refs": (VIDEO,) * 6}, "too_many_refs"),
     (REFS | {"refs": (Media("a.jpg", "video/mp4", 1),) * 4}, "too_many_ref_videos"),  # the content says what it is
     (REFS | {"refs": (Media("a.mp4", "image/png", 1),) * 4}, "wan2.6-r2v-flash"),
     (REFS | {"refs": ()}, "missing_ref"),
+    # Local files; all their edges are in test_limits.py.
+    ({"image": Media("a.png", "image/png", 1, 640, 480)}, "wan2.6-i2v-flash"),
+    ({"image": Media("a.png", "image/png", 1, 239, 480)}, "invalid_image"),
+    ({"image": Media("a.png", "image/png", 1, 240, 480)}, "wan2.6-i2v-flash!"),
     (REFS | {"refs": ("",)}, "missing_ref"),
     (REFS | {"refs": (URL, "")}, "missing_ref"),
 ]

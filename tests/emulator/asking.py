@@ -1,10 +1,16 @@
 """Ways for the emulator's tests to ask it, without a socket."""
 
+import base64
+import io
 import json
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import av
+from PIL import Image
 
 from rawgenai.emulator.answers import Answer, Call
 from rawgenai.emulator.state import handle
@@ -95,9 +101,9 @@ def form(fields: Mapping[str, str], data: bytes | None, after: Mapping[str, str]
 FORM_TYPE = {"content-type": "multipart/form-data; boundary=BOUNDARY"}
 
 
-def upload_fields(store: Store, *, name: str = "a.png", **how: Any) -> dict[str, str]:
+def upload_fields(store: Store, *, name: str = "a.png", model: str = "wan2.6-i2v", **how: Any) -> dict[str, str]:
     """Ask for an upload policy, and return the fields of the form that it asks for."""
-    data = said(ask(store, "GET", "/api/v1/uploads?action=getPolicy&model=wan2.6-i2v", **how))["data"]
+    data = said(ask(store, "GET", f"/api/v1/uploads?action=getPolicy&model={model}", **how))["data"]
     return {
         "OSSAccessKeyId": data["oss_access_key_id"],
         "Signature": data["signature"],
@@ -107,3 +113,69 @@ def upload_fields(store: Store, *, name: str = "a.png", **how: Any) -> dict[str,
         "x-oss-forbid-overwrite": data["x_oss_forbid_overwrite"],
         "success_action_status": "200",
     }
+
+
+def put(store: Store, data: bytes, name: str, model: str, **how: Any) -> str:
+    """Upload a file, and return its link."""
+    fields = upload_fields(store, name=name, model=model, **how)
+    answer = ask(store, "POST", "/upload", headers=FORM_TYPE, body=form(fields, data), **how)
+    assert answer.status == 200, answer.body
+    return f"oss://{fields['key']}"
+
+
+RESOLVE: dict[str, str | None] = {"x-dashscope-ossresourceresolve": "enable"}
+
+
+# --- media ---------------------------------------------------------------------------------------------------------
+
+RED, GREEN, BLUE, GOLD = (200, 30, 40), (30, 160, 60), (40, 60, 210), (220, 190, 40)
+QUARTERS = (RED, GREEN, BLUE, GOLD)  # upper left, upper right, lower left, lower right
+
+
+def quartered(width: int = 320, height: int = 240, colours: tuple[tuple[int, int, int], ...] = QUARTERS) -> Image.Image:
+    """A picture in four colours, a quarter each."""
+    small = Image.new("RGB", (2, 2))
+    small.putdata(colours)
+    return small.resize((width, height), Image.Resampling.NEAREST)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **how)
+    return file.getvalue()
+
+
+def inline(data: bytes, mime: str = "image/png") -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def film(seconds: float, kind: str = "mp4", image: Image.Image | None = None) -> bytes:
+    """A still picture as a video of 10 frames a second."""
+    image = image or quartered(96, 64)
+    file = io.BytesIO()
+    with av.open(file, "w", kind) as container:
+        stream = container.add_stream("mpeg4", rate=10, bit_rate=2_000_000)
+        stream.width, stream.height, stream.pix_fmt = image.width, image.height, "yuv420p"
+        for number in range(round(seconds * 10)):
+            frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]  # PyAV's gap
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def wav(seconds: float, level: int = 0) -> bytes:
+    """A square wave of 400 Hz, mono, 16 bits."""
+    file = io.BytesIO()
+    period = b"".join(value.to_bytes(2, "little", signed=True) for value in [level] * 10 + [-level] * 10)
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(period * round(seconds * 400))
+    return file.getvalue()
+
+
+def mp3(seconds: float) -> bytes:
+    """Silence, by hand: empty frames of 128 kbit/s at 44.1 kHz."""
+    return (b"\xff\xfb\x90\xc0" + bytes(413)) * round(seconds * 44100 / 1152)

@@ -1,15 +1,20 @@
 """The official SDK as a client of the emulator: somebody else's idea of the API."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
+from asking import QUARTERS, quartered, saved
+from PIL import Image
 
 from rawgenai.emulator.server import open_server
 
@@ -68,7 +73,8 @@ show(task); show(VideoSynthesis.wait(task))
 
 def test_image_to_video_with_a_local_file_which_the_sdk_uploads(run: Run, tmp_path: Path) -> None:
     image = tmp_path / "小猫 cat.png"
-    image.write_bytes(b"\x89PNG\r\n\x1a\n--\r\n\r\n" * 1000)
+    data = saved(quartered(750, 1000)) + b"--\r\n\r\n" * 1000  # what follows the picture looks like a form's end
+    image.write_bytes(data)
     booked, ended = run(
         """
 task = VideoSynthesis.async_call(model="wan2.6-i2v-flash", prompt="it moves", img_url=url, duration=2)
@@ -78,6 +84,17 @@ show(task); show(VideoSynthesis.wait(task))
     )
     assert booked["status_code"] == 200, booked
     assert ended["output"]["task_status"] == "SUCCEEDED"
+    (kept,) = (tmp_path / "state" / "inputs" / booked["output"]["task_id"]).iterdir()
+    assert kept.read_bytes() == data
+    with (
+        urllib.request.urlopen(ended["output"]["video_url"]) as answer,
+        av.open(io.BytesIO(answer.read()), "r") as clip,
+    ):
+        first: Image.Image = next(clip.decode(video=0)).to_image()  # type: ignore[no-untyped-call]  # PyAV's gap
+    assert first.size == (1232, 1648)  # 3:4 at 1080P
+    places = [(0.25, 0.3), (0.75, 0.3), (0.25, 0.6), (0.75, 0.6)]
+    colours = [first.getpixel((round(x * first.width), round(y * first.height))) for x, y in places]
+    assert colours == [pytest.approx(colour, abs=14) for colour in QUARTERS]
 
 
 def test_keyframes_to_video(run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import CLIP, NOW, TEXT, fake_draw, text
+from asking import CLIP, NOW, TEXT, fake_draw, quartered, saved, text
 
 from rawgenai.emulator import render, sender
 from rawgenai.errors import RawgenaiError
@@ -141,7 +141,7 @@ def test_a_cut_clip_delivers_its_bytes_and_then_breaks(send: Send) -> None:
 
 def test_a_local_image_goes_inline_and_by_upload(send: Send, tmp_path: Path) -> None:
     image = tmp_path / "cat.png"
-    image.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5000))
+    image.write_bytes(saved(quartered()))
     media = Media(str(image), "image/png", image.stat().st_size)
     assert _create(send, {"model": "wan2.6-i2v", "input": {"img_url": media}}).status == 200
 

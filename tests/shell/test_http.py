@@ -232,10 +232,11 @@ def test_a_receiver_takes_the_body_and_its_own_error_passes() -> None:
 TIMEOUTS = {  # method, body, whether the answer is received in pieces, RAWGENAI_TIMEOUT -> connect, idle, total
     ("GET", None, False, None): http.ASK,
     ("POST", "json", False, None): http.CREATE,
-    ("POST", "form", False, None): http.TRANSFER,
+    ("POST", "form", False, None): (10, 30, 120 + 2),  # 100,000 bytes at 50,000 a second
     ("GET", None, True, None): http.TRANSFER,
     ("GET", None, False, 1.0): (1, 1, 1),
     ("POST", "json", False, 300.0): (10, 300, 300),
+    ("POST", "form", False, 20.0): (10, 20, 20 + 2),
     ("GET", None, True, 2.0): (2, 2, None),
 }
 
@@ -252,7 +253,7 @@ def test_each_kind_of_request_has_its_patience(
         return Response(200, {})
 
     monkeypatch.setattr(http, "send", send)
-    kinds: dict[str | None, Any] = {"json": {}, "form": Form({}, Media("x", "image/png", 1), "x.png"), None: None}
+    kinds: dict[str | None, Any] = {"json": {}, "form": Form({}, Media("x", "image/png", 100_000), "x.png"), None: None}
     receive = http.read_bounded if received else None
     http.sender("https://api.example.test", lambda: KEY, timeout)(Request(method, "x", {}, kinds[body]), receive)
     assert seen == [TIMEOUTS[case]]

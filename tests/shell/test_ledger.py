@@ -214,6 +214,62 @@ def test_a_lost_row_is_no_silence(tasks: Ledger) -> None:
     assert "lost its row" in refusal(lambda: tasks.accept(7, "task-1"))
 
 
+# --- Uploads --------------------------------------------------------------------------------------------------------
+
+UPLOAD = ("a" * 64, "wan2.6-r2v", "account")
+
+
+def test_an_upload_is_found_until_it_expires(tasks: Ledger) -> None:
+    assert tasks.find_upload(*UPLOAD, 0) is None
+    tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100.5)
+    assert [tasks.find_upload(*UPLOAD, now) for now in (0, 100.4)] == ["oss://a/b.png"] * 2
+    assert [tasks.find_upload(*UPLOAD, now) for now in (100.5, 1e12)] == [None] * 2
+
+
+@pytest.mark.parametrize("other", [("b" * 64, *UPLOAD[1:]), (UPLOAD[0], "wan2.6-i2v", UPLOAD[2]), (*UPLOAD[:2], "a")])
+def test_an_upload_is_of_its_content_model_and_account(tasks: Ledger, other: tuple[str, str, str]) -> None:
+    tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
+    assert tasks.find_upload(*other, 0) is None
+    tasks.remember_upload(*other, "oss://c/d.png", 100)
+    assert (tasks.find_upload(*UPLOAD, 0), tasks.find_upload(*other, 0)) == ("oss://a/b.png", "oss://c/d.png")
+
+
+def test_a_new_upload_takes_the_place_of_the_old_one(tasks: Ledger) -> None:
+    tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
+    tasks.remember_upload(*UPLOAD, "oss://c/d.png", 200)
+    assert tasks.find_upload(*UPLOAD, 150) == "oss://c/d.png"
+
+
+def test_an_upload_is_found_by_another_process_and_is_no_task(path: Path) -> None:
+    with open_ledger() as tasks:
+        tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
+    with open_ledger(create=False) as tasks:
+        assert tasks.find_upload(*UPLOAD, 0) == "oss://a/b.png"
+        assert (tasks.rows(), tasks.unsettled()) == ([], [])
+
+
+def test_no_ledger_remembers_no_upload() -> None:
+    with Ledger(None) as tasks:
+        tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
+        assert tasks.find_upload(*UPLOAD, 0) is None
+
+
+def test_a_ledger_from_before_uploads_keeps_its_rows_and_learns_of_them(path: Path) -> None:
+    make(path)
+    damage(path, "DROP TABLE uploads")
+    with open_ledger() as tasks:
+        assert len(tasks.rows()) == 1
+        tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
+        assert tasks.find_upload(*UPLOAD, 0) == "oss://a/b.png"
+
+
+def test_uploads_that_cannot_be_written_or_read_are_refused(path: Path) -> None:
+    with open_ledger() as tasks:
+        damage(path, "DROP TABLE uploads")
+        refusal(lambda: tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100))
+        refusal(lambda: tasks.find_upload(*UPLOAD, 0))
+
+
 # --- The file -------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from rawgenai.cli.download import download
 from rawgenai.cli.status import status
 from rawgenai.dashscope import models, wire
 from rawgenai.dashscope.models import MODELS, REGIONS, SIZES, Model
+from rawgenai.dashscope.spec import INPUTS, Input
 from rawgenai.errors import CODES, STATUSES
 
 _HERE = Path(__file__).parent
@@ -308,8 +309,8 @@ def test_a_command_has_no_other_flags(command: str) -> None:
     assert {name for name in options(command) if name.startswith("--")} == said | BEYOND[command]
 
 
-@pytest.mark.parametrize("row", wire.INPUTS, ids=[row.flag for row in wire.INPUTS])
-def test_media_is_named_by_the_flag_that_takes_it(row: wire.Input) -> None:
+@pytest.mark.parametrize("row", INPUTS, ids=[row.flag for row in INPUTS])
+def test_media_is_named_by_the_flag_that_takes_it(row: Input) -> None:
     assert options("create")[row.flag].name == row.name
     assert {row.absent, row.unreadable, row.invalid} <= set(CODES)
 

@@ -90,18 +90,23 @@ def create(
         prompt_file = "-"
     spec = Spec(prompt, prompt_file=prompt_file, refs=refs or None, **given)
     rules.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
-    from rawgenai import config, envelope
-    from rawgenai.dashscope import tasks
-    from rawgenai.ledger import Ledger
+    from rawgenai.dashscope import loading
 
-    spec, model, _ = tasks.prepare(spec, strict=strict)
+    spec, model, _ = loading.prepare(spec, strict=strict)
+    from rawgenai import config, envelope
+
     settings = config.load()
     warn = streams.warner(quiet=quiet)
     if dry_run is not None:
         return _dry_run(spec, settings.base_url, dry_run, warn)
+    from rawgenai.dashscope import tasks
+    from rawgenai.ledger import Ledger
+
     if not quiet:
         streams.emulated(settings.base_url)
-    task = tasks.create(spec, settings=settings, ledger=Ledger(None) if no_ledger else None, strict=strict, warn=warn)
+    book = Ledger(None) if no_ledger else None
+    with streams.transfer("upload", quiet=quiet) as progress:
+        task = tasks.create(spec, settings=settings, ledger=book, strict=strict, warn=warn, progress=progress)
     if not quiet and streams.is_person():
         shortest, longest = model.minutes
         streams.err(
@@ -115,6 +120,7 @@ def _dry_run(spec: "Spec", base_url: str, form: str, warn: Callable[[str], None]
     from rawgenai import envelope
     from rawgenai.cli import dryrun
     from rawgenai.dashscope import rules, wire
+    from rawgenai.dashscope.spec import with_media
 
     model, warnings = rules.select(spec)
     for warning in [*warnings, *wire.region_warnings(model, base_url)]:
@@ -122,7 +128,7 @@ def _dry_run(spec: "Spec", base_url: str, form: str, warn: Callable[[str], None]
     uploads: dict[str | Media, str | Media] = {
         leaf: f"oss://UPLOADED/{dryrun.name_of(leaf)}" for leaf in wire.to_upload(spec)
     }
-    request = wire.create_request(wire.with_media(spec, uploads), model)
+    request = wire.create_request(with_media(spec, uploads), model)
     if form == "curl":
         if uploads:
             warn("the local files that this request names as oss://UPLOADED/... are uploaded by create, not by curl")

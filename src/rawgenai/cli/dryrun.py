@@ -8,14 +8,13 @@ from typing import Any
 
 from rawgenai.message import Media, Request
 
-_SHOWN = 64  # characters of a data URI that are worth reading
 _ARGUMENT = 100_000  # bytes that one argument of a program may have; Linux ends at 128 KiB, `printf` of a shell nowhere
 _KEY = "$DASHSCOPE_API_KEY"
 _LEAF = "\x00%d\x00"  # stands for a leaf while JSON is written; no text of a request can hold it
 
 
 def shown(request: Request, base_url: str) -> dict[str, Any]:
-    """Write a request as JSON values, with files and long data URIs shortened."""
+    """Write a request as JSON values, with files and data URIs shortened."""
     return {
         "method": request.method,
         "url": _url(request, base_url),
@@ -51,6 +50,9 @@ def name_of(leaf: Media) -> str:
 
 
 def _encoding(leaf: Media) -> str:
+    head, _, data = leaf.path.partition(",")
+    if head.startswith("data:"):
+        return f"printf %s data:{leaf.mime}';base64,{data}'"
     file = shlex.quote(leaf.path)
     return f"printf %s 'data:{leaf.mime};base64,'; base64 < {file} | tr -d '\\n'"
 
@@ -71,6 +73,4 @@ def _brief(value: Any) -> Any:
         return [_brief(item) for item in value]
     if isinstance(value, Media):
         return f"data:{value.mime};base64,({value.size} bytes of {name_of(value)})"
-    if isinstance(value, str) and value.startswith("data:") and len(value) > _SHOWN:
-        return f"{value[:_SHOWN]}...({len(value)} characters)"
     return value

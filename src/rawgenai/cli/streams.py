@@ -116,6 +116,24 @@ def _plain_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
 
 @contextmanager
 def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    bar: Any = None
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None:  # only now is there anything to show
+            bar = _bar(label)
+            bar.start()
+        bar.update(0, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(label: str) -> Any:
+    """Make a bar with one task, 0, that fits into the terminal and is cleared at the end."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
     from rich.table import Column
@@ -134,9 +152,9 @@ def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
         BarColumn(bar_width=bar_width),
         DownloadColumn(table_column=Column(no_wrap=True)),
     ]
-    with Progress(*columns, console=console, transient=True, expand=False) as bar:
-        task = bar.add_task(envelope.line(label), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*columns, console=console, transient=True, expand=False)
+    bar.add_task(envelope.line(label), total=None)
+    return bar
 
 
 def emulated(base_url: str) -> None:

@@ -7,7 +7,9 @@ Sources: the specification's tables (duration, resolution, default models), then
 what the specification leaves open; design, ruling 1, says which wins where they differ.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 # Exact pixels of each tier, by aspect ratio (reference 2.1; the specification's table has the first two columns).
 SIZES = {
@@ -43,6 +45,43 @@ REGIONS = {  # region -> the host of its shared endpoint, where it has one (refe
 }
 
 
+class Limits(NamedTuple):
+    """What a model takes of one kind of file (reference 2.5; ruling 10).
+
+    Beyond the first figures a file is refused; between them and the ``usual`` ones, which are the specification's and
+    narrower, it is sent with a warning.
+    """
+
+    formats: tuple[str, ...]  # MIME types
+    bytes: int
+    sides: tuple[int, int] | None = None  # pixels of width and height, least and most
+    seconds: tuple[float, float] | None = None
+    alpha: bool = False  # a transparency channel is accepted
+    usual_bytes: int | None = None
+    usual_sides: tuple[int, int] | None = None
+
+
+# MIME type -> what people call the format.
+FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/bmp": "BMP",
+    "image/webp": "WEBP",
+    "video/mp4": "MP4",
+    "video/quicktime": "MOV",
+    "audio/wav": "WAV",
+    "audio/mpeg": "MP3",
+}
+
+_MB = 1024 * 1024
+_PICTURES = ("image/jpeg", "image/png", "image/bmp", "image/webp")
+_IMAGE = Limits(_PICTURES, 10 * _MB, (240, 8000), usual_sides=(360, 2000))
+_LARGE_IMAGE = _IMAGE._replace(bytes=20 * _MB, usual_bytes=10 * _MB)
+_REF_IMAGE = _LARGE_IMAGE._replace(usual_sides=(240, 5000))
+_REF_VIDEO = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(1, 30))
+_AUDIO = Limits(("audio/wav", "audio/mpeg"), 15 * _MB, seconds=(3, 30))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One model of the API: a row of the table."""
@@ -56,6 +95,7 @@ class Model:
     regions: tuple[str, ...]  # keys of REGIONS
     features: frozenset[str] = frozenset()  # what only some models accept, see below
     minutes: tuple[int, int] = (1, 5)  # how long a task usually takes
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # of local files: image, video, audio
     max_refs: int = 0  # reference files, images and videos together
     max_ref_videos: int = 0
 
@@ -95,16 +135,19 @@ def _wan26_t2v(name: str, durations: tuple[int, ...], *regions: str) -> Model:
         prompt_limit=1500,
         regions=regions,
         features=_WAN26,
+        limits={"audio": _AUDIO},
     )
 
 
 def _wan26_i2v(name: str, durations: tuple[int, ...], *regions: str, features: frozenset[str] = _WAN26) -> Model:
-    return replace(_wan26_t2v(name, durations, *regions), mode="i2v", features=features)
+    limits = {"image": _LARGE_IMAGE, "audio": _AUDIO}
+    return replace(_wan26_t2v(name, durations, *regions), mode="i2v", features=features, limits=limits)
 
 
 def _wan26_r2v(name: str, *regions: str, features: frozenset[str] = _R2V) -> Model:
     row = _wan26_t2v(name, _SECONDS_2_10, *regions)
-    return replace(row, mode="r2v", features=features, max_refs=5, max_ref_videos=3)
+    limits = {"image": _REF_IMAGE, "video": _REF_VIDEO}
+    return replace(row, mode="r2v", features=features, limits=limits, max_refs=5, max_ref_videos=3)
 
 
 def _wan25(name: str, mode: str) -> Model:
@@ -117,6 +160,7 @@ def _wan25(name: str, mode: str) -> Model:
         prompt_limit=1500,
         regions=(_BJ, _SG),
         features=_WAN25,
+        limits={"audio": _AUDIO} | ({"image": _LARGE_IMAGE} if mode == "i2v" else {}),
     )
 
 
@@ -133,6 +177,7 @@ def _silent(
         prompt_limit=800,
         regions=regions,
         features=_SILENT,
+        limits={"image": _IMAGE} if mode in ("i2v", "kf2v") else {},
     )
 
 

@@ -4,21 +4,23 @@
 that a new model needs no new check. The order of the tuples is the order of objections (design section 2).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from rawgenai.dashscope.models import (
     DEFAULT_DURATION,
     DEFAULT_MODELS,
     DEFAULT_RESOLUTION,
+    FORMATS,
     MAX_SEED,
     MODELS,
     NEGATIVE_LIMIT,
     RATIOS,
     SHOT_TYPES,
+    Limits,
     Model,
 )
-from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.spec import Spec, media_of
 from rawgenai.errors import RawgenaiError
 from rawgenai.files import text_fault
 from rawgenai.message import Media
@@ -238,7 +240,105 @@ def is_video(ref: str | Media) -> bool:
     """Tell a video from an image: by what it is once loaded, until then by its name."""
     if isinstance(ref, Media):
         return ref.mime.startswith("video/")
-    return ref.partition("?")[0].lower().endswith((".mp4", ".mov"))
+    return "://" in ref and ref.partition("?")[0].lower().endswith((".mp4", ".mov"))
+
+
+def fault_of_format(leaf: Media, limits: Limits) -> str | None:
+    """The content is in a format that the model takes."""
+    if leaf.mime not in limits.formats:
+        return f"is {_format(leaf.mime)}; {_listed(FORMATS[mime] for mime in limits.formats)} are accepted"
+    return None
+
+
+def fault_of_bytes(leaf: Media, limits: Limits) -> str | None:
+    """It is not too large."""
+    return f"has {_mb(leaf.size)}; the limit is {_mb(limits.bytes)}" if leaf.size > limits.bytes else None
+
+
+def fault_of_sides(leaf: Media, limits: Limits) -> str | None:
+    """Each side has enough pixels, and not too many."""
+    return _beyond_sides(leaf, limits.sides)
+
+
+def fault_of_alpha(leaf: Media, limits: Limits) -> str | None:
+    """It has no transparency where none is taken."""
+    return "has a transparency channel, which is not accepted" if leaf.alpha and not limits.alpha else None
+
+
+def fault_of_seconds(leaf: Media, limits: Limits) -> str | None:
+    """It is long enough, and not too long."""
+    if limits.seconds is None or leaf.seconds is None:
+        return None
+    least, most = limits.seconds
+    if least <= leaf.seconds <= most:
+        return None
+    return f"is {leaf.seconds:.2f} s long; {least:g} to {most:g} s are accepted"
+
+
+def doubt_of_bytes(leaf: Media, limits: Limits) -> str | None:
+    """It is not larger than the specification says."""
+    if limits.usual_bytes is None or leaf.size <= limits.usual_bytes:
+        return None
+    return f"has {_mb(leaf.size)}; over {_mb(limits.usual_bytes)} some models refuse it"
+
+
+def doubt_of_sides(leaf: Media, limits: Limits) -> str | None:
+    """Its sides are not beyond what the specification says."""
+    beyond = _beyond_sides(leaf, limits.usual_sides)
+    return beyond and f"{beyond} by the specification; it is sent all the same"
+
+
+def doubt_of_seconds(leaf: Media, limits: Limits) -> str | None:
+    """Its length is known, where it matters."""
+    if limits.seconds is None or leaf.seconds is not None:
+        return None
+    return f"does not say how long it is; {limits.seconds[0]:g} to {limits.seconds[1]:g} s are accepted"
+
+
+def _beyond_sides(leaf: Media, sides: tuple[int, int] | None) -> str | None:
+    if (
+        sides is None
+        or not leaf.width
+        or (min(sides) <= leaf.width <= max(sides) and min(sides) <= leaf.height <= max(sides))
+    ):
+        return None
+    return f"is {leaf.width}x{leaf.height} pixels; {sides[0]} to {sides[1]} a side are accepted"
+
+
+def _mb(size: int) -> str:
+    return f"{-(-size * 100 // (1024 * 1024)) / 100:g} MB"  # rounded up: what is over a limit looks it
+
+
+def _format(mime: str) -> str:
+    return FORMATS.get(mime) or mime.rpartition("/")[2].upper()
+
+
+FAULTS: tuple[Callable[[Media, Limits], str | None], ...] = (
+    fault_of_format,
+    fault_of_bytes,
+    fault_of_sides,
+    fault_of_alpha,
+    fault_of_seconds,
+)
+DOUBTS: tuple[Callable[[Media, Limits], str | None], ...] = (doubt_of_bytes, doubt_of_sides, doubt_of_seconds)
+
+
+def check_media(spec: Spec, model: Model) -> Objection | None:
+    """Each local file is what the model takes, by the limits in its row."""
+    return next(_said_of_media(spec, model, FAULTS), None)
+
+
+def _said_of_media(
+    spec: Spec, model: Model, judges: tuple[Callable[[Media, Limits], str | None], ...]
+) -> Iterator[Objection]:
+    for row, leaf in media_of(spec):
+        if isinstance(leaf, Media):
+            limits = model.limits[leaf.mime.partition("/")[0]]
+            name = "its data URI" if leaf.path.startswith("data:") else repr(leaf.path)
+            for judge in judges:
+                said = judge(leaf, limits)
+                if said is not None:
+                    yield Objection(row.invalid, f"{row.flag}: {name} {said}")
 
 
 # --- warnings: what the API accepts, though it hardly does what was meant -----------------------------------------
@@ -262,6 +362,12 @@ def warn_negative_length(spec: Spec, model: Model) -> Objection | None:  # noqa:
     return None
 
 
+def warn_media(spec: Spec, model: Model) -> Objection | None:
+    """Each local file is also within the narrower limits of the specification (ruling 10), and its length is known."""
+    said = list(_said_of_media(spec, model, DOUBTS))
+    return Objection(said[0].code, "; ".join(one.message for one in said)) if said else None
+
+
 # --- the line ----------------------------------------------------------------------------------------------------
 
 FLAG_CHECKS: tuple[Callable[[Spec], Objection | None], ...] = (
@@ -283,8 +389,13 @@ CHECKS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     check_shot_type,
     check_prompt_extend,
     check_refs,
+    check_media,
 )
-WARNINGS: tuple[Callable[[Spec, Model], Objection | None], ...] = (warn_prompt_length, warn_negative_length)
+WARNINGS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
+    warn_prompt_length,
+    warn_negative_length,
+    warn_media,
+)
 
 
 def select(spec: Spec, *, strict: bool = False) -> tuple[Model, list[str]]:

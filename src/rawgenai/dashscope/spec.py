@@ -1,6 +1,8 @@
-"""Spec: what the caller asked for. Pure."""
+"""Spec: what the caller asked for, and the table of its fields that name media. Pure."""
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, NamedTuple
 
 from rawgenai.message import Media
 
@@ -33,3 +35,56 @@ class Spec:
     prompt_extend: bool | None = None  # let the API rewrite the prompt
     watermark: bool | None = None
     seed: int | None = None
+
+
+class Input(NamedTuple):
+    """A field of a Spec that names media: what it may be, how it travels, and what is said when it is wrong."""
+
+    name: str  # of the field
+    flag: str
+    key: str  # of the request's input
+    kinds: tuple[str, ...]  # what the file may be: image, video, audio
+    inline: int  # bytes up to which a local file travels inside the request (ruling 11)
+    absent: str  # code: there is no such file
+    unreadable: str  # code: there is one, and it cannot be read
+    invalid: str  # code: it is not what the API takes
+
+
+_INLINE = 7 * 1024 * 1024
+_IMAGE, _ANY, _AUDIO = ("image",), ("image", "video"), ("audio",)
+
+INPUTS = (
+    Input("image", "--image", "img_url", _IMAGE, _INLINE, "image_not_found", "image_read_error", "invalid_image"),
+    Input(
+        "first_frame", "--first-frame", "first_frame_url", _IMAGE, _INLINE,
+        "first_frame_not_found", "image_read_error", "invalid_image",
+    ),
+    Input(
+        "last_frame", "--last-frame", "last_frame_url", _IMAGE, _INLINE,
+        "last_frame_not_found", "image_read_error", "invalid_image",
+    ),
+    Input("refs", "--ref", "reference_urls", _ANY, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("audio_url", "--audio-url", "audio_url", _AUDIO, 0, "file_not_found", "invalid_audio", "invalid_audio"),
+)  # fmt: skip
+
+
+def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
+    """List every piece of media that a Spec names, in the order of the request."""
+    found = []
+    for row in INPUTS:
+        value = getattr(spec, row.name)
+        if value is not None:
+            found += [(row, leaf) for leaf in (value if isinstance(value, tuple) else (value,))]
+    return found
+
+
+def with_media(spec: Spec, leaves: Mapping[str | Media, str | Media]) -> Spec:
+    """Put other leaves in the place of some of a Spec's media."""
+    changes: dict[str, Any] = {}
+    for row in INPUTS:
+        value = getattr(spec, row.name)
+        if isinstance(value, tuple):
+            changes[row.name] = tuple(leaves.get(leaf, leaf) for leaf in value)
+        elif value is not None:
+            changes[row.name] = leaves.get(value, value)
+    return replace(spec, **changes)

@@ -9,25 +9,22 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rawgenai import config, files, media
 from rawgenai.config import EMULATOR, Settings
-from rawgenai.dashscope import rules, wire
-from rawgenai.dashscope.models import Model
+from rawgenai.dashscope import loading, uploads, wire
+from rawgenai.dashscope.exchange import ATTEMPTS, PATIENCE, answer_of, exchange, explained, held, interruptible
 from rawgenai.dashscope.spec import Spec
-from rawgenai.dashscope.wire import Input, Task
+from rawgenai.dashscope.wire import Task
 from rawgenai.errors import RawgenaiError
-from rawgenai.message import Media, NotSent, Request, Response, Send, Unknown
+from rawgenai.message import NotSent, Response, Send, Unknown
 
 if TYPE_CHECKING:
     from rawgenai import http
     from rawgenai.ledger import Ledger
 
 PROVIDER = "dashscope"
-ATTEMPTS = 4  # of a request that is safe to repeat
-PATIENCE = 15.0  # seconds that one command keeps trying, and that a download may stand still
 GRACE = 10.0  # seconds that an interrupted POST is still given to answer
 
 T = TypeVar("T")
@@ -66,68 +63,6 @@ def _patience(environ: Mapping[str, str]) -> float | None:
 # --- create ------------------------------------------------------------------------------------------------------
 
 
-def prepare(spec: Spec, *, strict: bool = False) -> tuple[Spec, Model, list[str]]:
-    """Check a Spec and load what it names, without network or key: flags, model, rules, files.
-
-    Returns the Spec with Media leaves in the place of local paths, the model's row, and warnings for people. Raises
-    RawgenaiError with the first objection; with ``strict`` a warning is one.
-    """
-    rules.select(spec, strict=strict)
-    loaded = _load_media(_load_prompt(spec))
-    model, warnings = rules.select(loaded, strict=strict)  # now with the prompt's text and the files' kinds
-    return loaded, model, warnings
-
-
-def _load_prompt(spec: Spec) -> Spec:
-    if spec.prompt is not None:
-        return replace(spec, prompt=files.clean(spec.prompt))
-    if spec.prompt_file is None:
-        return spec
-    text = files.read_prompt(spec.prompt_file)
-    return replace(spec, prompt=text or None, prompt_file=None)
-
-
-def _load_media(spec: Spec) -> Spec:
-    return wire.with_media(spec, {leaf: _load_leaf(row, leaf) for row, leaf in wire.media_of(spec)})
-
-
-def _load_leaf(row: Input, value: str | Media) -> str | Media:
-    if isinstance(value, Media):
-        return value
-    if value.startswith("data:"):
-        return _load_data_uri(row, value)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
-        if re.match(r"(https?|oss)://[^\s/?#]+\S*$", value, re.IGNORECASE):
-            return value
-        raise RawgenaiError(row.invalid, f"{row.flag} {value[:80]!r} is no http(s) or oss URL, and no path either")
-    try:
-        look = media.look(value)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise RawgenaiError(row.absent, f"{row.flag} {value!r} does not exist") from error
-    except OSError as error:
-        raise RawgenaiError(row.unreadable, f"{row.flag} {value!r} cannot be read: {files.reason(error)}") from error
-    if not look.size:
-        raise RawgenaiError(row.unreadable, f"{row.flag} {value!r} is empty")
-    if look.kind not in row.kinds:
-        raise RawgenaiError(row.invalid, f"{row.flag} {value!r} is no {' or '.join(row.kinds)} file that the API takes")
-    return Media(os.path.abspath(value), look.mime, look.size)
-
-
-def _load_data_uri(row: Input, value: str) -> str | Media:
-    """Check a data URI; where the API takes none, it becomes a leaf that is decoded and uploaded (ruling 11)."""
-    import base64
-
-    head, comma, text = value.partition(",")
-    try:
-        data = base64.b64decode(text, validate=True) if comma and head.endswith(";base64") else b""
-    except ValueError:
-        data = b""
-    look = media.recognise(data[:16], len(data))
-    if "image" not in row.kinds or look.kind != "image":
-        raise RawgenaiError(row.invalid, f"{row.flag} is a data URI that holds no base64 image the API takes")
-    return value if row.inline else Media(value, look.mime, look.size)
-
-
 def create(
     spec: Spec,
     *,
@@ -136,22 +71,27 @@ def create(
     ledger: "Ledger | None" = None,
     strict: bool = False,
     warn: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _done, _total: None,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Task:
     """Submit a task and return it, pending, with its ``task_id``.
 
     The POST is sent once, and again only on proof that nothing was accepted; the intent is on disk before it, the
-    task id right after it. ``warn`` is told what a person should know. Raises RawgenaiError with any code of the
-    table; ``outcome="unknown"`` where the task may have been accepted all the same. Source: reference 2 and 3.1.
+    task id right after it. ``warn`` is told what a person should know, ``progress`` how many bytes are uploaded.
+    Raises RawgenaiError with any code of the table; ``outcome="unknown"`` where the task may have been accepted all the
+    same. Source: reference 2 and 3.1.
     """
-    loaded, model, warnings = prepare(spec, strict=strict)
+    loaded, model, warnings = loading.prepare(spec, strict=strict)
+    sealed = loading.seal(loaded)
     settings = settings or config.load()
     for warning in [*warnings, *wire.region_warnings(model, settings.base_url)]:
         warn(warning)
     send = send or sender(settings)
     with _recorded(ledger) as book:
-        ready = _upload(loaded, model, send, settings, sleep)
+        ready = uploads.upload(
+            sealed, model, settings=settings, send=send, ledger=book, progress=progress, now=now, sleep=sleep
+        )
         request = wire.create_request(ready, model)
         row = book.intend(
             provider=PROVIDER,
@@ -160,16 +100,16 @@ def create(
             prompt=ready.prompt,
             base_url=settings.base_url,
         )
-        outcome, interrupt = _held(lambda: exchange(send, request, sleep=sleep, now=now))
+        end, interrupt = held(lambda: exchange(send, request, sleep=sleep, now=now), GRACE)
         try:
-            task = _settle(outcome)
+            task = _settle(end)
         except RawgenaiError as error:
             record = book.unknown if error.outcome == "unknown" else book.refuse
             with _warned(warn):  # a ledger that fails now must not hide what became of the POST
                 record(row, error.code, error.request_id)
             if interrupt is not None:
                 warn(error.message)
-            raise interrupt or _explained(error, settings) from error
+            raise interrupt or explained(error, settings) from error
         try:
             book.accept(row, task.task_id, task.request_id)
         except RawgenaiError as error:
@@ -181,47 +121,20 @@ def create(
     return task
 
 
-def _settle(outcome: Response | Exception | None) -> Task:
+def _settle(end: Callable[[], Response | NotSent | Unknown] | None) -> Task:
     """Judge what became of the POST."""
-    if isinstance(outcome, Response):
-        return wire.parse_created(outcome)
+    if end is None:
+        raise wire.unknown(RawgenaiError("connection_error", "interrupted before the answer came"))
+    try:
+        outcome = end()
+    except OSError as error:  # the request's own file; without all its bytes the API has no request
+        message = f"an input file could not be read to its end: {files.reason(error)}"
+        raise RawgenaiError("image_read_error", message) from error
     if isinstance(outcome, NotSent):
         raise RawgenaiError(outcome.code, f"{outcome}; nothing was sent") from outcome
     if isinstance(outcome, Unknown):
         raise wire.unknown(RawgenaiError(outcome.code, str(outcome))) from outcome
-    if outcome is None:
-        raise wire.unknown(RawgenaiError("connection_error", "interrupted before the answer came"))
-    if isinstance(outcome, OSError):  # the request's own file; without all its bytes the API has no request
-        raise RawgenaiError("image_read_error", f"an input file could not be read to its end: {files.reason(outcome)}")
-    raise outcome
-
-
-def _held(call: Callable[[], T]) -> tuple[T | Exception | None, BaseException | None]:
-    """Run a call so that Ctrl-C cannot cut it off at once: it gets GRACE seconds more, then its outcome is unknown.
-
-    Returns what it returned or raised (None: nothing yet) and the interrupt, if one came.
-    """
-    import threading
-
-    box: list[T | Exception] = []
-    done = threading.Event()  # not join(): until Python 3.13 an interrupted join takes the thread for finished
-
-    def work() -> None:
-        try:
-            box.append(call())
-        except Exception as error:  # noqa: BLE001 - handed over to the caller's thread, which judges it
-            box.append(error)
-        finally:
-            done.set()
-
-    interrupt = None
-    try:
-        threading.Thread(target=work, daemon=True).start()
-        done.wait()
-    except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt and its kin; raised again by the caller
-        interrupt = error
-        done.wait(GRACE)
-    return (box[0] if box else None), interrupt
+    return wire.parse_created(outcome)
 
 
 @contextmanager
@@ -245,61 +158,6 @@ def _recorded(ledger: "Ledger | None", *, create: bool = True) -> Iterator["Ledg
         yield opened
 
 
-def _explained(error: RawgenaiError, settings: Settings) -> RawgenaiError:
-    """Name the region where a key was refused: keys belong to regions (ruling 16)."""
-    if error.code == "invalid_api_key":
-        region = wire.region(settings.base_url) or "unknown"
-        error.message += f" (asked {settings.base_url}, region {region}; a key is valid in its own region only)"
-    return error
-
-
-# --- upload ------------------------------------------------------------------------------------------------------
-
-
-def _upload(spec: Spec, model: Model, send: Send, settings: Settings, sleep: Callable[[float], None]) -> Spec:
-    """Upload what cannot travel inside the request, and name it by its ``oss://`` URL instead (reference section 5)."""
-    leaves = wire.to_upload(spec)
-    if not leaves:
-        return spec
-    policy = _policy(model, send, settings, sleep)
-    urls: dict[str | Media, str | Media] = {}
-    for leaf in leaves:
-        if leaf.size > policy.max_bytes:
-            limit = policy.max_bytes // (1024 * 1024)
-            raise RawgenaiError("invalid_request", f"{leaf.path[:80]} is over the upload limit of {limit} MB")
-        for attempt in range(ATTEMPTS):
-            # Always a new name: an upload that was lost on the way may have taken the old one.
-            name = f"{os.urandom(16).hex()}{media.extension(leaf.mime)}"
-            outcome = _outcome(send, wire.upload_request(policy, leaf, name))
-            if isinstance(outcome, Response) and outcome.status == 200:
-                urls[leaf] = wire.oss_url(policy, name)
-                break
-            if attempt + 1 == ATTEMPTS or (isinstance(outcome, Response) and outcome.status == 400):
-                raise _upload_error(outcome)
-            sleep(float(2**attempt))
-            policy = _policy(model, send, settings, sleep)
-    return wire.with_media(spec, urls)
-
-
-def _policy(model: Model, send: Send, settings: Settings, sleep: Callable[[float], None]) -> wire.Policy:
-    response = _answer(exchange(send, wire.policy_request(model), sleep=sleep))
-    try:
-        policy = wire.parse_policy(response)
-        host = wire.checked_url(policy.host, settings.base_url, aliyun=True)
-    except ValueError as error:
-        raise RawgenaiError("connection_error", f"upload refused: {error}", final=True) from error
-    except RawgenaiError as error:
-        raise _explained(error, settings) from error
-    return policy._replace(host=host)
-
-
-def _upload_error(outcome: Response | NotSent | Unknown) -> RawgenaiError:
-    if isinstance(outcome, Response):
-        code = "invalid_request" if outcome.status < 500 else "server_error"
-        return RawgenaiError(code, f"the upload was refused with HTTP status {outcome.status}; no task was created")
-    return RawgenaiError(outcome.code, f"the upload failed: {outcome}; no task was created")
-
-
 # --- status ------------------------------------------------------------------------------------------------------
 
 
@@ -321,10 +179,10 @@ def status(
     settings = settings or config.load()
     send = send or sender(settings)
     try:
-        task = wire.parse_task(_answer(exchange(send, request, sleep=sleep)), task_id)
+        task = wire.parse_task(answer_of(interruptible(lambda: exchange(send, request, sleep=sleep))), task_id)
     except RawgenaiError as error:
         error.task_id = task_id
-        raise _explained(error, settings) from error
+        raise explained(error, settings) from error
     _note(ledger, warn, task_id, status=task.status)
     return task
 
@@ -426,7 +284,7 @@ def _gather(
     size, moment, tries = _gathered(target, task_id), clock(), 0
     while True:
         try:
-            fetched = http.download(send, url, target, task_id, progress)
+            fetched = interruptible(lambda: http.download(send, url, target, task_id, progress))
             outcome: Response | NotSent | Unknown = fetched.answer
             if fetched.part is not None or not wire.may_resume(outcome):
                 return fetched
@@ -443,55 +301,3 @@ def _gather(
 def _gathered(target: str, task_id: str) -> int:
     part = files.find_part(target, task_id)
     return part.size if part else 0
-
-
-# --- asking again ------------------------------------------------------------------------------------------------
-
-
-def exchange(
-    send: Send,
-    request: Request,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    now: Callable[[], float] = time.time,
-) -> Response | NotSent | Unknown:
-    """Send a request, and again while that is safe and of use: ATTEMPTS times, within PATIENCE seconds.
-
-    ``Retry-After`` is obeyed, or ends the attempts where it asks for more than there is.
-    """
-    outcome = _outcome(send, request)
-    if not wire.may_repeat(request, outcome):
-        return outcome
-    # tenacity is worth its import only now; the attempt that was made is the first of its attempts.
-    from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, stop_before_delay
-    from tenacity.wait import wait_random_exponential
-
-    made = [outcome]
-    jitter = wait_random_exponential(multiplier=0.5, max=8)
-
-    def pause(state: RetryCallState) -> float:
-        answer = state.outcome.result() if state.outcome else None
-        asked = wire.retry_after(answer.headers, now()) if isinstance(answer, Response) else None
-        return jitter(state) if asked is None else asked
-
-    retrying = Retrying(
-        retry=retry_if_result(lambda outcome: wire.may_repeat(request, outcome)),
-        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(PATIENCE),
-        wait=pause,
-        sleep=sleep,
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else outcome,
-    )
-    return retrying(lambda: made.pop() if made else _outcome(send, request))
-
-
-def _outcome(send: Send, request: Request) -> Response | NotSent | Unknown:
-    try:
-        return send(request)
-    except (NotSent, Unknown) as fate:
-        return fate
-
-
-def _answer(outcome: Response | NotSent | Unknown) -> Response:
-    if isinstance(outcome, Response):
-        return outcome
-    raise RawgenaiError(outcome.code, str(outcome)) from outcome

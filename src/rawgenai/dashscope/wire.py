@@ -5,8 +5,8 @@ again is safe is judged here too (design section 5); the loops that send are in 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -20,7 +20,7 @@ from rawgenai.dashscope.models import (
     Model,
 )
 from rawgenai.dashscope.rules import normal_size
-from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.spec import INPUTS, Spec, media_of
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback
 
@@ -28,50 +28,6 @@ from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, i
 
 _PATHS = {"kf2v": "services/aigc/image2video/video-synthesis"}  # reference 1.1
 _PATH = "services/aigc/video-generation/video-synthesis"
-
-
-class Input(NamedTuple):
-    """A field of a Spec that names media: where it goes, and what is said when it is wrong."""
-
-    name: str  # of the Spec
-    flag: str
-    key: str  # of the request's input
-    kinds: tuple[str, ...]  # what the file may be
-    inline: int  # bytes up to which a local file travels inside the request (ruling 11)
-    absent: str  # code: there is no such file
-    unreadable: str  # code: there is one, and it cannot be read
-    invalid: str  # code: it is not what the API takes
-
-
-_INLINE_BYTES = 7 * 1024 * 1024
-
-INPUTS = (
-    Input(
-        "image", "--image", "img_url", ("image",), _INLINE_BYTES, "image_not_found", "image_read_error", "invalid_image"
-    ),
-    Input(
-        "first_frame",
-        "--first-frame",
-        "first_frame_url",
-        ("image",),
-        _INLINE_BYTES,
-        "first_frame_not_found",
-        "image_read_error",
-        "invalid_image",
-    ),
-    Input(
-        "last_frame",
-        "--last-frame",
-        "last_frame_url",
-        ("image",),
-        _INLINE_BYTES,
-        "last_frame_not_found",
-        "image_read_error",
-        "invalid_image",
-    ),
-    Input("refs", "--ref", "reference_urls", ("image", "video"), 0, "ref_not_found", "ref_read_error", "invalid_ref"),
-    Input("audio_url", "--audio-url", "audio_url", ("audio",), 0, "file_not_found", "invalid_audio", "invalid_audio"),
-)
 
 
 def create_request(spec: Spec, model: Model) -> Request:
@@ -120,28 +76,6 @@ def _leaves(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
-    """List every piece of media that a Spec names, in the order of the request."""
-    found = []
-    for row in INPUTS:
-        value = getattr(spec, row.name)
-        if value is not None:
-            found += [(row, leaf) for leaf in (value if isinstance(value, tuple) else (value,))]
-    return found
-
-
-def with_media(spec: Spec, leaves: Mapping[str | Media, str | Media]) -> Spec:
-    """Put other leaves in the place of some of a Spec's media."""
-    changes: dict[str, Any] = {}
-    for row in INPUTS:
-        value = getattr(spec, row.name)
-        if isinstance(value, tuple):
-            changes[row.name] = tuple(leaves.get(leaf, leaf) for leaf in value)
-        elif value is not None:
-            changes[row.name] = leaves.get(value, value)
-    return replace(spec, **changes)
-
-
 def to_upload(spec: Spec) -> list[Media]:
     """List the local files that cannot travel inside the request."""
     files = [leaf for row, leaf in media_of(spec) if isinstance(leaf, Media) and leaf.size > row.inline]
@@ -181,6 +115,7 @@ class Policy(NamedTuple):
     folder: str
     fields: Mapping[str, str]
     max_bytes: int
+    seconds: float  # how long it is valid
 
 
 def parse_policy(response: Response) -> Policy:
@@ -198,15 +133,39 @@ def parse_policy(response: Response) -> Policy:
         raise RawgenaiError("server_error", "the API's leave to upload is incomplete")
     fields = {field: data[name] for field, name in names.items()}
     megabytes = _number(data.get("max_file_size_mb")) or 100
-    return Policy(data["upload_host"], data["upload_dir"].strip("/"), fields, int(megabytes * 1024 * 1024))
+    seconds = _number(data.get("expire_in_seconds")) or 300
+    return Policy(data["upload_host"], data["upload_dir"].strip("/"), fields, int(megabytes * 1024 * 1024), seconds)
 
 
-def upload_request(policy: Policy, media: Media, filename: str) -> Request:
-    """Write the form that uploads one file under a name that says nothing about the local one."""
+def upload_request(policy: Policy, media: Media, filename: str, sent: Callable[[int], None] | None = None) -> Request:
+    """Write the form that uploads one file under a name that says nothing about the local one.
+
+    ``sent`` is told of the file's bytes as they leave.
+    """
     fields = {**policy.fields, "key": f"{policy.folder}/{filename}", "success_action_status": "200"}
     order = ("OSSAccessKeyId", "Signature", "policy", "key")  # as the API's page has it; the file comes last
     ordered = {name: fields[name] for name in (*order, *sorted(fields.keys() - set(order)))}
-    return Request("POST", policy.host, {}, Form(ordered, media, filename))
+    return Request("POST", policy.host, {}, Form(ordered, media, filename, sent))
+
+
+def upload_fault(outcome: Response | NotSent | Unknown, media: Media) -> RawgenaiError | None:
+    """Say what went wrong with an upload, or nothing: OSS answers 200, and the checksum of what it stored."""
+    if not isinstance(outcome, Response):
+        return RawgenaiError(outcome.code, f"the upload failed: {outcome}; no task was created")
+    if outcome.status != 200:
+        code = "invalid_request" if outcome.status < 500 else "server_error"
+        return RawgenaiError(code, f"the upload was refused with HTTP status {outcome.status}; no task was created")
+    stored = outcome.headers.get("x-oss-hash-crc64ecma")
+    if stored is not None and media.crc64 is not None and stored != str(media.crc64):
+        return RawgenaiError("server_error", "the upload host stored other bytes than were sent; no task was created")
+    return None
+
+
+def may_upload_again(outcome: Response | NotSent | Unknown) -> bool:
+    """Tell whether an upload is worth another attempt: not where the form itself was refused."""
+    if isinstance(outcome, NotSent):
+        return outcome.passing
+    return not isinstance(outcome, Response) or outcome.status != 400
 
 
 def oss_url(policy: Policy, filename: str) -> str:

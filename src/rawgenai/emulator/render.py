@@ -14,11 +14,14 @@ import unicodedata
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rawgenai.emulator.backdrop import compose
 from rawgenai.errors import RawgenaiError
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 FPS = 30
 SAMPLE_RATE = 48_000
 BEAT = 15  # frames from one landing of the ball to the next, and from one note to the next
+SHARE = SAMPLE_RATE // FPS  # samples that go with a frame
 MELODY = (261.63, 392.0, 329.63, 440.0, 392.0, 523.25, 329.63, 293.66)  # Hz
 LOUDNESS = 0.3  # of full scale: audible, and two partials together stay far from clipping
 
@@ -89,14 +93,17 @@ def draw(
     mode: str,
     task_id: str,
     watermark: bool = False,
+    pictures: Sequence[Path | None] = (),
+    music: Path | None = None,
     folders: Sequence[Path] | None = None,
 ) -> None:
     """Write the clip of a task to ``path``, an MP4 whatever the name ends in.
 
     ``width`` and ``height`` are even, in pixels; ``round(seconds * 30)`` frames at 30 a second, at least one; a stereo
-    AAC track exactly when ``sound``. ``folders`` are where fonts are looked for (default: the system's). The same
-    arguments and fonts give the same bytes. Raises RawgenaiError (missing_extra) without PyAV, OSError if ``path``
-    cannot be written.
+    AAC track exactly when ``sound``. ``pictures`` are the files that the clip shows by its mode's rule, None for one
+    that is not known; ``music`` is the sound that lies under it, cut or followed by silence. ``folders`` are where
+    fonts are looked for (default: the system's). The same arguments and fonts give the same bytes. Raises
+    RawgenaiError (missing_extra) without PyAV, OSError if ``path`` cannot be written.
     """
     try:
         import av
@@ -109,14 +116,17 @@ def draw(
 
     letters = Letters(load_fonts(font_folders() if folders is None else folders))
     facts = (("model", model), ("mode", mode), ("task", task_id))
-    scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark)
+    frames = max(1, round(seconds * FPS))
+    scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=any(pictures))
+    scene.show(compose(pictures, mode, (width, height), scene.blank), frames)
+    track = (played(music) if music else melody()) if sound else None
     # "file:" keeps a colon in the name from being read as a protocol; faststart puts moov before mdat.
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        encode(container, scene, max(1, round(seconds * FPS)), sound)
+        encode(container, scene, frames, track)
 
 
-def encode(container: "OutputContainer", scene: "Scene", frames: int, sound: bool) -> None:
-    """Encode frame by frame, with each frame's share of the sound beside it."""
+def encode(container: "OutputContainer", scene: "Scene", frames: int, track: Iterator[bytes] | None) -> None:
+    """Encode frame by frame, with each frame's share of the sound beside it; what ends early is followed by silence."""
     import av
 
     # The number of threads is fixed because the bytes depend on it.
@@ -125,22 +135,37 @@ def encode(container: "OutputContainer", scene: "Scene", frames: int, sound: boo
     context = video.codec_context
     context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, as scene.planes
     context.color_range = 1  # 16-235
-    audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=128_000) if sound else None
-    share = SAMPLE_RATE // FPS
+    audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=128_000) if track else None
     for number in range(frames):
         picture = scene.frame(number)
         picture.pts = number
         container.mux(video.encode(picture))
-        if audio:
-            beat, step = divmod(number, BEAT)
-            bell = note(MELODY[beat % len(MELODY)])
-            samples = av.AudioFrame(format="s16", layout="stereo", samples=share)
-            samples.sample_rate, samples.pts = SAMPLE_RATE, number * share
-            samples.planes[0].update(bell[step * share * 4 : (step + 1) * share * 4])
+        if audio and track:
+            samples = av.AudioFrame(format="s16", layout="stereo", samples=SHARE)
+            samples.sample_rate, samples.pts = SAMPLE_RATE, number * SHARE
+            samples.planes[0].update(next(track, b"").ljust(SHARE * 4, b"\0"))
             container.mux(audio.encode(samples))
     container.mux(video.encode())
     if audio:
         container.mux(audio.encode())
+
+
+def melody() -> Iterator[bytes]:
+    """The emulator's own tune, a frame's share at a time, without end."""
+    for number in count():
+        beat, step = divmod(number, BEAT)
+        yield note(MELODY[beat % len(MELODY)])[step * SHARE * 4 : (step + 1) * SHARE * 4]
+
+
+def played(path: Path) -> Iterator[bytes]:
+    """A sound file, a frame's share at a time: interleaved stereo, 16 bit; it ends where it cannot be decoded."""
+    import av
+
+    resampler = av.AudioResampler("s16", "stereo", SAMPLE_RATE, SHARE)
+    with suppress(av.FFmpegError), av.open(f"file:{path}") as container:
+        for frame in chain(container.decode(audio=0), [None]):
+            for piece in resampler.resample(frame):
+                yield bytes(piece.planes[0])[: piece.samples * 4]
 
 
 @cache
@@ -180,31 +205,54 @@ class Scene:
         prompt: str,
         facts: Sequence[tuple[str, str]],
         watermark: bool,
+        small: bool = False,
     ) -> None:
         width, height = self.width, self.height = size
-        self.unit = min(width, height) / 24
+        self.unit = unit_of(size, small)
         self.step = 2 * max(1, round(width / 640))  # pixels a frame; even, because chroma has half of them
         hue = 0.48 + zlib.crc32(repr(facts).encode()) % 100 / 220  # teal to magenta: tasks are told apart by colour
         card, self.clock, self.floor, self.ceiling = draw_card(
-            (width, height), letters, prompt=prompt, facts=facts, watermark=watermark
+            (width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=small
         )
         self.card = patch(card)
         self.ball = patch(draw_ball(2 * round(self.unit * 1.2), hue))
+        self.hue = hue
         self.sky = planes(draw_sky(width, height, hue))
+        self.stills: list[tuple[Image, ...]] = []
+        self.frames = 1
         self.digits = {char: letters.mask(char, self.unit * 1.9) for char in "0123456789:"}
+
+    def blank(self) -> "Image":
+        """What stands where a picture is not known."""
+        return draw_sky(self.width, self.height, self.hue).crop((0, 0, self.width, self.height))
+
+    def show(self, stills: Sequence["Image"], frames: int) -> None:
+        """Put stills behind everything in place of the sky: one that stays, or two with a fade over ``frames``."""
+        self.stills = [planes(still) for still in stills]
+        self.frames = frames
+
+    def ground(self, index: int, number: int, width: int) -> "Image":
+        """Plane ``index`` of what is behind everything, ``width`` pixels of each line."""
+        from PIL import Image
+
+        height = self.sky[index].height
+        if not self.stills:
+            offset = number * self.step % self.width >> min(index, 1)
+            return self.sky[index].crop((offset, 0, offset + width, height))
+        first, last = self.stills[0][index], self.stills[-1][index]
+        shown = Image.blend(first, last, number / max(1, self.frames - 1)) if first is not last else first
+        return shown.crop((0, 0, width, height))
 
     def frame(self, number: int) -> "VideoFrame":
         """Picture ``number``, counted from 0, in yuv420p."""
         import av
 
         picture = av.VideoFrame(self.width, self.height, "yuv420p")
-        left = number * self.step % self.width
         x, y = self.ball_at(number)
         for index, plane in enumerate(picture.planes):
             half = min(index, 1)  # chroma planes have half the pixels each way
-            offset = left >> half
             # A plane's lines may be longer than the picture is wide; what is beyond is never shown.
-            canvas = self.sky[index].crop((offset, 0, offset + plane.line_size, plane.height))
+            canvas = self.ground(index, number, plane.line_size)
             canvas.paste(self.ball.planes[index], (x >> half, y >> half), self.ball.masks[half])
             canvas.paste(self.card.planes[index], (0, 0), self.card.masks[half])
             if index == 0:
@@ -246,45 +294,76 @@ def draw_card(
     prompt: str,
     facts: Sequence[tuple[str, str]],
     watermark: bool,
+    small: bool = False,
 ) -> tuple["Image", tuple[int, int], int, int]:
-    """What stands still, as RGBA; where the timecode goes; the ball's floor and ceiling."""
+    """What stands still, as RGBA; where the timecode goes; the ball's floor and ceiling.
+
+    Where it is ``small``, it leaves room for a picture behind it.
+    """
     from PIL import Image, ImageDraw
 
     width, height = area
-    unit = min(area) / 24
+    unit = unit_of(area, small)
     card = Image.new("RGBA", (width, height))
     pen = ImageDraw.Draw(card)
     bar = width / len(BARS)
-    for i, colour in enumerate(BARS):
+    for i, colour in enumerate(() if small else BARS):
         pen.rectangle((round(i * bar), 0, round((i + 1) * bar), round(unit * 0.35)), (*colour, 255))
     left, right = unit, width - unit
-    ceiling = write_prompt(pen, letters, (left, unit, right, height / 2), unit, prompt)
+    lowest = max(height / 6, unit * 6) if small else height / 2
+    ceiling = write_prompt(pen, letters, (left, unit, right, lowest), unit, prompt, snug=small)
     foot = height - unit * 2.2  # the watermark's line is below
     floor = foot - unit * 3.8 - len(facts) * unit * LEADING
-    pen.rounded_rectangle((left, floor, right, foot), unit / 2, PAPER)
     pad = unit * 0.7
-    write_facts(pen, letters, (left + pad, floor + unit * 3.1, right - pad), unit, facts)
+    end = min(right, left + 2 * pad + fact_width(letters, unit, facts)) if small else right
+    pen.rounded_rectangle((left, floor, end, foot), unit / 2, PAPER)
+    write_facts(pen, letters, (left + pad, floor + unit * 3.1, end - pad), unit, facts)
     if watermark:
         text = letters.spelled(WATERMARK)
         letters.write(pen, (right - letters.length(text, unit * 0.9), foot + unit * 0.5), text, unit * 0.9, INK)
     return card, (round(left + pad), round(floor + pad)), round(floor), round(ceiling)
 
 
+def unit_of(area: tuple[int, int], small: bool) -> float:
+    """The size of plain letters, in pixels; everything on the card is measured in it."""
+    return max(10, min(area) / 42) if small else min(area) / 24
+
+
 def write_prompt(
-    pen: "ImageDraw", letters: "Letters", box: tuple[float, float, float, float], unit: float, prompt: str
+    pen: "ImageDraw",
+    letters: "Letters",
+    box: tuple[float, float, float, float],
+    unit: float,
+    prompt: str,
+    *,
+    snug: bool,
 ) -> float:
     """Whose clip it is, and the prompt in the largest letters that the box holds; returns where its panel ends."""
     left, top, right, bottom = box
     pad = unit * 0.7
     start = top + pad + unit * 1.5
-    sizes = [unit * scale for scale in (2, 1.6, 1.3, 1.05)]
+    sizes = [unit * scale for scale in ((1.3, 1.05) if snug else (2, 1.6, 1.3, 1.05))]
     size, lines = fit(letters, letters.spelled(prompt), right - left - 2 * pad, bottom - start - pad, sizes)
     end = start + len(lines) * size * LEADING + pad / 2
+    if snug:
+        widest = max([letters.length(OWNER, unit * 0.9), *(letters.length(line, size) for line in lines)])
+        right = min(right, left + 2 * pad + widest)
     pen.rounded_rectangle((left, top, right, end), unit / 2, PAPER)
     letters.write(pen, (left + pad, top + pad), OWNER, unit * 0.9, AMBER)
     for i, line in enumerate(lines):
         letters.write(pen, (left + pad, start + i * size * LEADING), line, size, INK)
     return end
+
+
+def name_width(letters: "Letters", unit: float, facts: Sequence[tuple[str, str]]) -> float:
+    """The width of the column of names, with the gap after it."""
+    return max(letters.length(name, unit) for name, _ in facts) + unit * 0.8
+
+
+def fact_width(letters: "Letters", unit: float, facts: Sequence[tuple[str, str]]) -> float:
+    """The width of the facts and of the timecode, which stands above them."""
+    values = (letters.length(letters.spelled(value), unit) for _, value in facts)
+    return max(name_width(letters, unit, facts) + max(values), letters.length("00:00:00", unit * 1.9) + unit)
 
 
 def write_facts(
@@ -296,7 +375,7 @@ def write_facts(
 ) -> None:
     """Names and values, one a line, from the ``line`` at (left, top, right) down."""
     left, top, right = line
-    column = left + max(letters.length(name, unit) for name, _ in facts) + unit * 0.8
+    column = left + name_width(letters, unit, facts)
     for i, (name, value) in enumerate(facts):
         y = top + i * unit * LEADING
         letters.write(pen, (left, y), name, unit, QUIET)

@@ -21,11 +21,15 @@ _VIDEO_NAMES = (".mp4", ".mov")
 
 def _is_link(text: str) -> bool:
     # The name of an uploaded file is the client's choice, so oss:// may hold spaces; no other link may.
-    unfit = r"[\x00-\x1f\x7f]" if text.startswith("oss://") else r"[\s\x00-\x1f\x7f]"
+    unfit = r"[\x00-\x1f\x7f]" if _is_upload(text) else r"[\s\x00-\x1f\x7f]"
     if re.search(unfit, text):
         return False
     parts = urlsplit(text)  # its ValueError is pydantic's to report
     return parts.scheme in ("http", "https", "oss") and bool(parts.netloc)
+
+
+def _is_upload(text: str) -> bool:
+    return text.startswith("oss://")
 
 
 def _link(text: str) -> str:
@@ -190,9 +194,10 @@ def links(body: Body) -> Iterator[str]:
             yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
 
 
-def is_video(link: str) -> bool:
-    """Say whether a reference is a video, by its name."""
-    return urlsplit(link).path.lower().endswith(_VIDEO_NAMES)
+def count_named_videos(body: Body) -> int:
+    """Count the references that are videos by their name; what was uploaded is looked at instead."""
+    references = field(body, "input", "reference_urls") or []
+    return sum(urlsplit(link).path.lower().endswith(_VIDEO_NAMES) for link in references if not _is_upload(link))
 
 
 def _check_known(body: Body, row: Model) -> str | None:
@@ -220,7 +225,7 @@ def _check_choice(name: str, offered: Callable[[Model], tuple[Any, ...]]) -> Cal
 
 def _check_references(body: Body, row: Model) -> str | None:
     references = field(body, "input", "reference_urls") or []
-    videos = sum(map(is_video, references))
+    videos = count_named_videos(body)
     if len(references) > row.max_refs:
         return f"reference_urls must hold 1 to {row.max_refs} items, got {len(references)}"
     if videos > row.max_ref_videos:

@@ -3,10 +3,14 @@
 Sources: the API reference, sections 1.1 (endpoints), 2.3 (default tiers) and 3.3 (usage and prompts).
 """
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from rawgenai.dashscope.models import MODELS, SIZED_MODES, SIZES, Model
 from rawgenai.emulator.store import Task
+
+if TYPE_CHECKING:
+    from rawgenai.emulator.inputs import Seen
 
 # (series, mode) -> the fields of `usage`, in the API's order (reference 3.3).
 _NEW = ("duration", "size", "input_video_duration", "output_video_duration", "video_count", "SR")
@@ -29,6 +33,7 @@ USAGE = {
     ("wanx2.1", "vace"): _STANDARD,
 }
 _REWRITTEN = ("wan2.5", "wan2.2", "wanx2.1")  # series that return actual_prompt; wan2.6 never does (reference 3.3)
+_SIDE = 16  # pixels; sides that follow a picture's ratio are multiples of it (reference 2.1)
 _VIDEO_CAPS = (5, 5, 2.5, 1.65, 1.25, 1)  # seconds billed of each reference video, by the number of references
 _DEFAULT_TIERS = {  # series -> the tier that the API draws where none is asked for, the first on offer (reference 2.3)
     "wan2.6": ("1080P",),
@@ -56,11 +61,25 @@ def tier_of(body: Any, row: Model) -> str:
     return next((tier for tier in row.resolutions if size in SIZES[tier].values()), default)
 
 
-def billed_seconds(references: list[str]) -> float:
-    """Say how many seconds of the videos among these reference URLs are billed."""
+def size_of(asked: str, row: Model, seen: list["Seen"]) -> tuple[int, int]:
+    """Choose the pixels of the clip: the first picture's ratio within the budget, where the mode takes tiers."""
+    width, height = map(int, asked.split("*"))
+    if row.mode in SIZED_MODES or not seen or not seen[0].width:
+        return width, height
+    first, budget = seen[0], width * height
+    sides = ((first.width, first.height), (first.height, first.width))
+    # Rounded down: 750 x 1000 at 720P becomes 816 x 1104 (reference 2.1).
+    across, down = (math.isqrt(budget * this // other) // _SIDE * _SIDE for this, other in sides)
+    return across, down
+
+
+def billed_seconds(body: Any, seen: list["Seen"]) -> float:
+    """Say how many seconds of the reference videos are billed: of those that were seen no more than they have."""
     from rawgenai.emulator import schema
 
-    return sum(map(schema.is_video, references)) * _VIDEO_CAPS[len(references)]
+    cap = _VIDEO_CAPS[len(schema.field(body, "input", "reference_urls") or [])]
+    billed = [min(one.seconds or cap, cap) for one in seen if one.kind == "video"]
+    return round(sum(billed) + schema.count_named_videos(body) * cap, 2)
 
 
 def usage_of(task: Task, row: Model) -> dict[str, Any]:

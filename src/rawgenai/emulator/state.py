@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
@@ -33,6 +33,9 @@ from rawgenai.emulator.answers import (
 from rawgenai.emulator.faults import COURSES, answer_instead, read_faults
 from rawgenai.emulator.store import Store, Task
 from rawgenai.errors import RawgenaiError
+
+if TYPE_CHECKING:
+    from rawgenai.emulator.inputs import Seen
 
 JSON_CAP = 80 * 1024 * 1024  # bytes of a body (faults.md, J5)
 
@@ -137,11 +140,12 @@ def _create(desk: Desk) -> Answer:
     if desk.call.headers.get("x-dashscope-async") != "enable":
         raise Refused("AccessDenied", "current user api does not support synchronous calls.")
     body, row = _parse(desk)
+    seen = _inspect(desk, body, row)
     faults = read_faults(body.input.prompt)
     answer = answer_instead(desk, faults, body)
     if answer is None:
         wire = next((name for name in ("hang", "reset", "close") if name in faults), "")
-        answer = Answer(0) if wire and not faults[wire] else _book(desk, body, row)
+        answer = Answer(0) if wire and not faults[wire] else _book(desk, body, row, seen)
         cut = len(answer.body) // 2 if "half" in faults else None
         answer = replace(answer, wire=wire, cut=cut)
     return replace(answer, delay=float(faults.get("slow", 0)))
@@ -180,20 +184,35 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _book(desk: Desk, body: Any, row: Model) -> Answer:
+def _inspect(desk: Desk, body: Any, row: Model) -> list["Seen"]:
+    """Look at the media that came along or was uploaded."""
+    from rawgenai.emulator import inputs, schema
+
+    try:
+        seen = inputs.inspect(body.input, row.limits, desk.store.uploaded_file)
+        inputs.check_videos(seen, schema.count_named_videos(body), row.max_ref_videos)
+    except inputs.Unfit as unfit:
+        raise Refused(unfit.code, unfit.message, 400) from None
+    return seen
+
+
+def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
     desk.store.forget(desk.now - uploads.UPLOAD_LIFE)
-    task = _task(desk, body, row)
-    desk.store.book(task)
+    task = _task(desk, body, row, seen)
+    names = desk.store.keep(task.task_id, [one.source for one in seen])
+    pictures = [name for name, one in zip(names, seen, strict=True) if one.field != "audio_url"]
+    music = next((name for name, one in zip(names, seen, strict=True) if one.field == "audio_url"), "")
+    desk.store.book(replace(task, pictures=pictures, music=music))
     output = {"task_status": "PENDING", "task_id": task.task_id}
     return json_answer(200, {"output": output, "request_id": task.request_id})
 
 
-def _task(desk: Desk, body: Any, row: Model) -> Task:
+def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
     from rawgenai.emulator import schema
 
     tier = series.tier_of(body, row)
-    size = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
-    width, height = map(int, size.split("*"))
+    asked = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
+    width, height = series.size_of(asked, row, seen)
     return Task(
         task_id=desk.new_id(),
         request_id=desk.new_id(),
@@ -207,7 +226,7 @@ def _task(desk: Desk, body: Any, row: Model) -> Task:
         height=height,
         tier=int(tier.removesuffix("P")),
         duration=schema.field(body, "parameters", "duration") or DEFAULT_DURATION,
-        input_duration=series.billed_seconds(schema.field(body, "input", "reference_urls") or []),
+        input_duration=series.billed_seconds(body, seen),
         sound="sound" in row.features and schema.field(body, "parameters", "audio") is not False,
         watermark=bool(body.parameters.watermark),
     )

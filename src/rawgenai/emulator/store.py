@@ -7,9 +7,11 @@ that is killed takes nothing with it. No API key is ever here, only the fingerpr
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,8 @@ class Task:
     input_duration: float  # seconds of the reference videos that are billed
     sound: bool
     watermark: bool
+    pictures: Sequence[str] = ()  # names of the files that were sent, in their order; "" for one behind a URL
+    music: str = ""  # name of the file of a sound that was sent
     polls: int = 0
     canceled: bool = False
 
@@ -140,18 +144,57 @@ class Store:
         """Drop the tasks, clips and uploads that are older than ``before`` (Unix seconds)."""
         with self._transaction() as db:
             old = db.execute("SELECT task_id FROM tasks WHERE created < ?", (before,)).fetchall()
+            gone = db.execute("SELECT name FROM uploads WHERE created < ?", (before,)).fetchall()
             db.execute("DELETE FROM tasks WHERE created < ?", (before,))
             db.execute("DELETE FROM uploads WHERE created < ?", (before,))
             db.execute("DELETE FROM throttled WHERE until < ?", (before,))
         for (task_id,) in old:
             self._clip(task_id).unlink(missing_ok=True)
             self._part(task_id).unlink(missing_ok=True)
+            shutil.rmtree(self._inputs(task_id), ignore_errors=True)
+        for (name,) in gone:
+            self.uploaded_file(name).unlink(missing_ok=True)
 
-    def upload(self, name: str, account: str, model: str, now: float) -> bool:
-        """Remember an uploaded file; False if there is one of that name."""
-        with self._transaction() as db:
-            row = (name, account, model, now)
-            return db.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?, ?, ?)", row).rowcount == 1
+    def upload(self, name: str, account: str, model: str, now: float, pieces: Iterable[bytes] = ()) -> bool:
+        """Keep an uploaded file; False if there is one of that name."""
+        file = self.uploaded_file(name)
+        part = file.with_name(f"{secrets.token_hex(8)}.part")
+        try:
+            _write(part, pieces)
+            with self._transaction() as db:
+                row = (name, account, model, now)
+                new = db.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?, ?, ?)", row).rowcount == 1
+                if new:
+                    part.replace(file)
+                return new
+        except OSError as error:
+            raise self._unusable(error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def uploaded_file(self, name: str) -> Path:
+        """Name the file that holds what was uploaded; a client's name never becomes one of ours."""
+        return self.folder / "uploads" / sha256(name.encode()).hexdigest()
+
+    def keep(self, task_id: str, sources: Sequence[bytes | Path | None]) -> list[str]:
+        """Put what a task was sent beside it, for as long as the task lives; a name for each, "" for None."""
+        return [
+            "" if source is None else self._keep(task_id, str(number), source) for number, source in enumerate(sources)
+        ]
+
+    def _keep(self, task_id: str, name: str, source: bytes | Path) -> str:
+        file = self._inputs(task_id) / name
+        try:
+            if isinstance(source, bytes):
+                _write(file, [source])
+            else:
+                _link(source, file)
+        except OSError as error:
+            raise self._unusable(error) from error
+        return name
+
+    def _inputs(self, task_id: str) -> Path:
+        return self.folder / "inputs" / task_id
 
     def uploaded(self, name: str, account: str, model: str, since: float) -> bool:
         """Say whether this account uploaded a file of that name for this model, no earlier than ``since``."""
@@ -187,7 +230,7 @@ class Store:
         with FileLock(path.parent / "lock"):  # one drawing at a time: each takes every core
             if path.exists():
                 return path
-            part = self._part(task.task_id)
+            part, inputs = self._part(task.task_id), self._inputs(task.task_id)
             render.draw(
                 part,
                 width=task.width,
@@ -199,9 +242,31 @@ class Store:
                 mode=mode,
                 task_id=task.task_id,
                 watermark=task.watermark,
+                pictures=[inputs / name if name else None for name in task.pictures],
+                music=inputs / task.music if task.music else None,
             )
             part.replace(path)
         return path
+
+
+def _write(file: Path, pieces: Iterable[bytes]) -> None:
+    """Write a private file that does not exist yet."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.writelines(pieces)
+
+
+def _link(source: Path, file: Path) -> None:
+    """Give a file that never changes a second name, or copy it where the file system knows none."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.link(source, file)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, file)
+        file.chmod(0o600)
 
 
 def _dumps(task: Task) -> str:

@@ -7,7 +7,7 @@ import base64
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ FORM_CAP = 110 * 1024 * 1024  # bytes of a body
 UPLOAD_LIFE = 48 * 3600  # seconds (reference 5)
 _POLICY_LIFE = 300
 _UPLOAD_MB = 100
+_BLOCK = 1024 * 1024  # bytes written at once
 
 
 def grant_upload(desk: Desk) -> Answer:
@@ -57,22 +58,40 @@ def grant_upload(desk: Desk) -> Answer:
 
 class _FormParts(NamedTuple):
     fields: Mapping[str, str]  # those before the file; what follows it is not read, as OSS does
-    size: int | None  # bytes of the file; None: there is none
+    file: memoryview | None  # None: there is none
 
 
 def take_upload(desk: Desk) -> Answer:
     """Take in a form that keeps to its policy; raises Refused."""
     form = _parse_form(desk.call)
     policy = _check_policy(desk, form)
-    if form.size is None:
+    if form.file is None:
         raise Refused("IncorrectNumberOfFilesInPOSTRequest", "POST requires exactly one file upload per request.", 400)
     for condition in policy["conditions"]:
         _check_condition(condition, form)
     name = form.fields["key"]
-    if not desk.store.upload(name, policy["emulator"]["account"], policy["emulator"]["model"], desk.now):
+    hashed = _Hashed(form.file)
+    if not desk.store.upload(name, policy["emulator"]["account"], policy["emulator"]["model"], desk.now, hashed):
         message = "The object you specified already exists and can not be overwritten."
         raise Refused("FileAlreadyExists", message, 409)
-    return Answer(200 if form.fields.get("success_action_status") == "200" else 204)
+    status = 200 if form.fields.get("success_action_status") == "200" else 204
+    return Answer(status, {"x-oss-hash-crc64ecma": str(hashed.crc)})
+
+
+class _Hashed:
+    """The pieces of a file, whose CRC-64 is known when the last has been taken."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self.crc = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        from fastcrc import crc64
+
+        for start in range(0, len(self._data), _BLOCK):
+            piece = bytes(self._data[start : start + _BLOCK])
+            self.crc = crc64.xz(piece, self.crc)
+            yield piece
 
 
 def _check_policy(desk: Desk, form: _FormParts) -> Any:
@@ -95,7 +114,7 @@ def _check_policy(desk: Desk, form: _FormParts) -> Any:
 def _check_condition(condition: Any, form: _FormParts) -> None:
     match condition:
         case ["content-length-range", low, high]:
-            if not low <= (form.size or 0) <= high:
+            if not low <= len(form.file or b"") <= high:
                 raise Refused("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size.", 400)
         case ["starts-with", "$key", folder]:
             if not form.fields["key"].startswith(f"{folder}/") or form.fields["key"] == f"{folder}/":
@@ -111,7 +130,7 @@ def _unmet(condition: Any) -> Refused:
 
 
 def _parse_form(call: Call) -> _FormParts:
-    """Read multipart/form-data up to the file, whose bytes are counted and not copied."""
+    """Read multipart/form-data up to the file, whose bytes are not copied."""
     malformed = Refused("MalformedPOSTRequest", "The body of your POST request is not well-formed multipart data.", 400)
     boundary = re.fullmatch(
         r'multipart/form-data;\s*boundary="?([^";\s]{1,70})"?', call.headers.get("content-type", ""), re.IGNORECASE
@@ -133,7 +152,7 @@ def _parse_form(call: Call) -> _FormParts:
         if name is None:
             raise malformed
         if name[1] == "file":
-            return _FormParts(fields, end - head_end - 4)
+            return _FormParts(fields, memoryview(call.body)[head_end + 4 : end])
         fields[name[1]] = call.body[head_end + 4 : end].decode(errors="replace")
         start = end + len(mark) + 4
         if call.body[start - 2 : start] != b"\r\n":

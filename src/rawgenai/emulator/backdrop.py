@@ -1,0 +1,90 @@
+"""What a clip shows of the pictures that were sent: the first frame, the way to the last, or all of them side by side.
+
+Pillow alone; only of a video PyAV takes the first frame. What is not known (behind a URL) is left blank.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_LINE = 2  # pixels on either side of where two references meet
+
+
+def compose(
+    pictures: Sequence[Path | None], mode: str, size: tuple[int, int], blank: Callable[[], "Image"]
+) -> list["Image"]:
+    """Draw the stills of ``size`` that the clip goes through, RGB; none where no picture is known.
+
+    ``blank`` draws what stands for a picture that is not known. Raises OSError where a file is no picture.
+    """
+    if not any(pictures):
+        return []
+    shown = [_open(path) if path else None for path in pictures]
+    if mode == "r2v":
+        return [_side_by_side(shown, size, blank)]
+    return [_filled(picture or blank(), size) for picture in shown]
+
+
+def _filled(picture: "Image", size: tuple[int, int]) -> "Image":
+    from PIL import Image, ImageOps
+
+    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+
+
+def _side_by_side(pictures: Sequence["Image | None"], size: tuple[int, int], blank: Callable[[], "Image"]) -> "Image":
+    """Give each picture an equal part: columns in a wide clip, rows in a tall one."""
+    from PIL import Image, ImageDraw
+
+    whole = Image.new("RGB", size)
+    pen = ImageDraw.Draw(whole)
+    along = 0 if size[0] >= size[1] else 1
+    edges = [round(size[along] * number / len(pictures)) for number in range(len(pictures) + 1)]
+    for picture, start, end in zip(pictures, edges, edges[1:], strict=False):
+        corner = (start, 0) if along == 0 else (0, start)
+        part = (end - start, size[1]) if along == 0 else (size[0], end - start)
+        whole.paste(_framed(picture, part) if picture else _filled(blank(), part), corner)
+    for edge in edges[1:-1]:
+        low, high = edge - _LINE, edge + _LINE - 1
+        pen.rectangle((low, 0, high, size[1]) if along == 0 else (0, low, size[0], high), (255, 255, 255))
+    return whole
+
+
+def _framed(picture: "Image", size: tuple[int, int]) -> "Image":
+    """Show the whole picture, and around it the same one, blurred."""
+    from PIL import Image, ImageOps
+
+    few = (-(-size[0] // 40), -(-size[1] // 40))
+    ground = _filled(picture, size).resize(few, Image.Resampling.BOX).resize(size, Image.Resampling.BICUBIC)
+    shown = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
+    ground.paste(shown, ((size[0] - shown.width) // 2, (size[1] - shown.height) // 2))
+    return ground
+
+
+def _open(path: Path) -> "Image":
+    """Open a picture as it is shown, RGB; of a video, its first frame."""
+    from PIL import ImageOps
+
+    from rawgenai.emulator.inputs import open_image, recognise
+
+    with path.open("rb") as file:
+        found = recognise(file)
+        if found is None or found.kind == "video":
+            return _first_frame(path)
+        image = open_image(file, found.mime)
+        image.draft("RGB", (2000, 2000))  # no clip is larger
+        upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits, which Pillow would cut off instead of scaling
+        upright = upright.convert("I").point(lambda value: value * (1 / 257))
+    return upright.convert("RGB")
+
+
+def _first_frame(path: Path) -> "Image":
+    import av
+
+    with av.open(f"file:{path}") as container:
+        frame = next(container.decode(video=0))
+        picture: Image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV's gap
+        return picture.rotate(frame.rotation, expand=True)
