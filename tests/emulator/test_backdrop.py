@@ -83,6 +83,9 @@ PICTURES = {
 }
 
 
+pytestmark = pytest.mark.slow  # every test draws a clip or several
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_an_image_is_the_first_frame_and_stays(tmp_path: Path, name: str) -> None:
     frames = _frames(_clip(tmp_path / "clip.mp4", pictures=[_kept(tmp_path, "0", PICTURES[name])]))

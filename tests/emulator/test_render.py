@@ -18,6 +18,8 @@ from rawgenai.emulator import render
 from rawgenai.emulator.render import Letters, draw, fit, load_fonts
 from rawgenai.errors import RawgenaiError
 
+pytestmark = pytest.mark.slow  # every test draws a clip or several
+
 ENGLISH = "A quiet harbour at dawn, a small red boat drifts out through the mist while gulls circle overhead. "
 CHINESE = "黎明时分安静的港口，一艘红色的小渔船穿过薄雾缓缓驶出，海鸥在头顶盘旋。"
 
