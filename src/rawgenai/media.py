@@ -21,7 +21,7 @@ _PIECES = 10_000  # boxes, chunks or segments in one file; a long recording in f
 _READS = 20_000  # reads of one file by a library; tinytag needs some 1,300
 _PIECE = 1 << 20  # bytes in one of these reads
 _EXIF = 1 << 14  # bytes of EXIF; orientation stands among the first tags
-_BLOCK = 1 << 18  # bytes read at once where a file is read through
+_BLOCK = 1 << 19  # bytes read at once where a file is read through
 _SCANNED = 1 << 25  # bytes of a picture's data that are searched for its end; more is refused for its size
 
 

@@ -22,7 +22,7 @@ from measuring import RAWGENAI, Usage, report, run
 MB = 1_000_000
 CLIP_BYTES = 200 * MB
 PIECE = bytes(256 * 1024)
-ROUNDS = 5  # of each command, taking turns; medians are compared
+ROUNDS = 11  # of each command, taking turns; medians are compared
 _BOXES = (20).to_bytes(4) + b"ftypisom" + bytes(8) + (8).to_bytes(4) + b"moov"
 # A picture of 1280*720, filled up to a size behind its end; drawn by a process of its own (see Usage.peak).
 DRAW = """import sys
