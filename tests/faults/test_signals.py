@@ -233,6 +233,7 @@ def test_a_signal_at_any_moment_loses_nothing_and_is_quiet(number: signal.Signal
             process.send_signal(number)
             _, stderr = process.communicate(timeout=30)
             ends[process.returncode] = ends.get(process.returncode, 0) + 1
+            assert process.returncode != 1, stderr.decode()
             assert b"Traceback" not in stderr, stderr.decode()
             assert server.posts() - posts <= len(_rows(tmp_path)) - rows
     print(f"{number.name}: exit statuses {ends}")

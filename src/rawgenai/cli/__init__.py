@@ -14,6 +14,7 @@ from rawgenai import __version__
 from rawgenai.cli import streams
 from rawgenai.cli.command import Group
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
+from rawgenai.signals import Terminated, interrupt_in
 
 _STATUS_HELP = "\n".join(f"  {status:<4}{meaning}" for status, meaning in STATUSES.items())
 
@@ -45,10 +46,6 @@ def _show_version(ctx: click.Context) -> NoReturn:
     ctx.exit()
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; it passes everything that catches mere errors, as Ctrl-C does."""
-
-
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status (design section 4)."""
     result = None
@@ -58,19 +55,23 @@ def run(argv: Sequence[str] | None = None) -> int:
             streams.out(result)
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except KeyboardInterrupt as signal:
-        terminated = isinstance(signal, Terminated)
-        streams.err("terminated" if terminated else "interrupted")
-        return 143 if terminated else 130
+    except KeyboardInterrupt as interrupt:
+        return _leave(interrupt)
     except Exception as error:  # noqa: BLE001 - the border: no traceback ever reaches a user
-        return _fail(error, result)
+        wrapped = None if isinstance(error, RawgenaiError) else interrupt_in(error)
+        return _fail(error, result) if wrapped is None else _leave(wrapped)
     return 0
+
+
+def _leave(interrupt: KeyboardInterrupt) -> int:
+    terminated = isinstance(interrupt, Terminated)
+    streams.err("terminated" if terminated else "interrupted")
+    return Terminated.status if terminated else 130
 
 
 def _call(argv: list[str]) -> Any:
     # Not main.main(): it answers Ctrl-C, closed pipes and errors in click's own way.
     with main.make_context("rawgenai", argv) as ctx:
-        _listen()  # --help and --version have left by now; nothing is at work before
         return main.invoke(ctx)
 
 
@@ -111,17 +112,3 @@ def _usage(error: click.UsageError) -> RawgenaiError:
     help_line = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
     code = getattr(param, "code", "invalid_usage")
     return RawgenaiError(code, error.format_message().rstrip(".") + help_line)
-
-
-def _listen() -> None:
-    """Turn SIGTERM into an exception, so that what is at work can be written down first."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return
-
-    def stop(_signal: int, _frame: object) -> NoReturn:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, stop)
