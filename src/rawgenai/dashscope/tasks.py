@@ -1,7 +1,7 @@
 """The straight lines: create, status, download. Each reads from top to bottom and judges nothing itself.
 
-What may be asked is in rules.py, how it is said and what an answer means in wire.py, how it travels in http.py. The
-loops that ask again are here. Collaborators are arguments with real defaults; time and sleep are too.
+What may be asked is in rules.py, how it is said and what an answer means in wire.py, how it travels in http.py, and
+how it is asked again in exchange.py. Collaborators are arguments with real defaults; time and sleep are too.
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rawgenai import config, files, media
 from rawgenai.config import EMULATOR, Settings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PROVIDER = "dashscope"
 GRACE = 10.0  # seconds that an interrupted POST is still given to answer
 
-T = TypeVar("T")
 Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
 
