@@ -186,6 +186,7 @@ class _Attempt:
     sent: bool = False  # the first byte of the request may have left
     late: bool = False  # the whole time is up
     socket: "socket.socket | None" = None
+    headers: Mapping[str, str] | None = None  # of the answer, once they came
 
     def trace(self, name: str, info: Mapping[str, Any]) -> None:
         if name == "connection.connect_tcp.complete":
@@ -227,7 +228,7 @@ def send(request: Request, receive: Receive | None = None, *, timeouts: Timeouts
                 request.method, request.url, headers=headers, content=content, extensions={"trace": attempt.trace}
             ) as answer,
         ):
-            fields = {name.lower(): value for name, value in answer.headers.items()}
+            attempt.headers = fields = {name.lower(): value for name, value in answer.headers.items()}
             chunks = _plain_chunks(fields, answer.iter_raw())
             body = (receive or read_bounded)(answer.status_code, fields, chunks)
             return Response(answer.status_code, fields, body)
@@ -260,7 +261,7 @@ def _fate(error: Exception, attempt: _Attempt, url: str) -> NotSent | Unknown:
     code = "timeout" if late else "connection_error"
     if attempt.sent:
         what = "did not answer in time" if late else "closed the connection before a whole answer came"
-        return Unknown(code, f"{host} {what}")
+        return Unknown(code, f"{host} {what}", attempt.headers)
     what = "could not be reached in time" if late else f"could not be reached: {error}"
     distrusted = "CERTIFICATE" in str(error).upper()
     if distrusted:

@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     import sqlite3
 
 APPLICATION = 0x5257474E  # "RWGN", in the file's header
-VERSION = 1  # of the table; a file of another one is never touched
+VERSION = 2  # of the table; a file of a later one is never touched
 WAIT_SECONDS = 10.0  # how long to wait for another process that writes
 
-STATES = ("intended", "accepted", "refused", "unknown")
+# What is known about the POST; "lost": its outcome was never known, and the provider has forgotten it by now.
+STATES = ("intended", "accepted", "refused", "unknown", "lost")
+UNSETTLED = ("intended", "unknown")
 TRANSITIONS = (  # what a row's state may become; all others are refused by a trigger
     ("intended", "accepted"),
     ("intended", "refused"),
     ("intended", "unknown"),
+    ("intended", "lost"),
+    ("accepted", "accepted"),  # by its own process and by one that settled it meanwhile, with the same id
     ("unknown", "accepted"),
     ("unknown", "refused"),
+    ("unknown", "lost"),
 )
 STATUSES = ("pending", "running", "succeeded", "failed", "canceled")
 TERMINAL = ("succeeded", "failed", "canceled")  # sticky: no later answer changes them
@@ -51,6 +56,18 @@ class Row(NamedTuple):
     file: str | None  # where its clip was downloaded to
     created_at: float  # UTC, seconds since 1970
     updated_at: float
+    account: str | None = None  # fingerprint of the key that the POST was sent with
+    key: str | None = None  # the caller's idempotency key
+    digest: str | None = None  # names what was asked for: equal for equal requests
+    duration: float | None = None  # seconds of clip that were asked for
+    output: str | None = None  # where the clip was promised to be put: a file, or a folder, which ends in a slash
+    answer: str | None = None  # what the provider said when the task ended, as JSON
+    file_digest: str | None = None  # of the file's bytes
+    claim: str | None = None  # names the lock of the process that works on it
+
+
+class Taken(Exception):  # noqa: N818 - a fact that the caller goes on from, no error of the program
+    """The idempotency key has a row already."""
 
 
 def _words(words: tuple[str, ...]) -> str:
@@ -73,24 +90,33 @@ _SCHEMA = (
         file TEXT,
         created_at REAL NOT NULL,
         updated_at REAL NOT NULL,
+        account TEXT,
+        key TEXT,
+        digest TEXT,
+        duration REAL,
+        output TEXT,
+        answer TEXT,
+        file_digest TEXT,
+        claim TEXT,
         CHECK ((state = 'accepted') = (task_id IS NOT NULL))
     )""",
+    # A key may be tried again once its task was provably refused.
+    "CREATE UNIQUE INDEX keys ON tasks (base_url, key) WHERE key IS NOT NULL AND state <> 'refused'",
+    "CREATE INDEX digests ON tasks (digest)",
     f"""CREATE TRIGGER transitions BEFORE UPDATE OF state ON tasks
         WHEN (OLD.state || '>' || NEW.state) NOT IN ({_words(tuple(">".join(pair) for pair in TRANSITIONS))})
         BEGIN SELECT RAISE(ABORT, 'a task cannot change its state like this'); END""",
+    """CREATE TABLE IF NOT EXISTS uploads (
+        digest TEXT NOT NULL,
+        model TEXT NOT NULL,
+        account TEXT NOT NULL,
+        url TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        PRIMARY KEY (digest, model, account)
+    )""",
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {VERSION}",
 )
-
-# Not in the first release's files; what an older program does not know does it no harm.
-_UPLOADS = """CREATE TABLE IF NOT EXISTS uploads (
-    digest TEXT NOT NULL,
-    model TEXT NOT NULL,
-    account TEXT NOT NULL,
-    url TEXT NOT NULL,
-    expires_at REAL NOT NULL,
-    PRIMARY KEY (digest, model, account)
-)"""
 
 _SELECT = f"SELECT {', '.join(Row._fields)} FROM tasks"  # noqa: S608 - its own columns
 
@@ -149,19 +175,80 @@ class Ledger:
             self._db.close()
             self._db = None
 
-    def intend(self, *, provider: str, model: str, mode: str, prompt: str | None, base_url: str) -> int:
-        """Record, before the POST, that a task is about to be created; the row's id (0 without a file)."""
+    def intend(
+        self,
+        *,
+        provider: str,
+        model: str,
+        mode: str,
+        prompt: str | None,
+        base_url: str,
+        account: str | None = None,
+        key: str | None = None,
+        digest: str | None = None,
+        duration: float | None = None,
+        output: str | None = None,
+        claim: str | None = None,
+    ) -> int:
+        """Record, before the POST, that a task is about to be created; the row's id (0 without a file).
+
+        Raises Taken where the idempotency key has a row already (``by_key``): of many processes, one makes it.
+        """
         now = self._now()
-        values = (provider, model, mode, prompt, base_url, "intended", now, now)
+        facts = (provider, model, mode, prompt, base_url, account, key, digest, duration, output, claim)
         sql = """INSERT INTO tasks
-            (provider, model, mode, prompt, base_url, state, created_at, updated_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-        return self._write(sql, values)[0]
+            (provider, model, mode, prompt, base_url, account, key, digest, duration, output, claim,
+             state, created_at, updated_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intended', ?, ?) ON CONFLICT DO NOTHING"""
+        number, written = self._write(sql, (*facts, now, now))
+        if self._db and not written:
+            raise Taken
+        return number
+
+    @contextmanager
+    def claimed(self) -> Iterator[str | None]:
+        """Hold a new lock, and give its name for a row's ``claim``: while it is held, somebody works on that row.
+
+        It goes with the process that holds it, however that ends.
+        """
+        if not self._db:
+            yield None
+            return
+        claim = os.urandom(8).hex()
+        path = self._claim(claim)
+        with _translated(self._path), files.locked(path, wait=WAIT_SECONDS):
+            try:
+                yield claim
+            finally:
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def is_claimed(self, row: Row) -> bool:
+        """Tell whether a process is at work on a row."""
+        path = self._claim(row.claim) if row.claim else ""
+        if not os.path.lexists(path):
+            return False
+        try:
+            with files.locked(path, wait=0), suppress(OSError):
+                os.unlink(path)  # who held it is gone
+        except TimeoutError:
+            return True
+        except OSError as error:
+            raise _error(self._path, f"cannot be used: {files.reason(error)}") from error
+        return False
+
+    def claim(self, row: int, claim: str | None) -> None:
+        """Record who works on a row from now on."""
+        self._write("UPDATE tasks SET claim = ? WHERE id = ?", (claim, row))
+
+    def _claim(self, name: str) -> str:
+        return os.path.join(os.path.dirname(os.path.realpath(self._path)), "locks", f"{name}.lock")
 
     def accept(self, row: int, task_id: str, request_id: str | None = None) -> None:
-        """Record that the provider accepted the task and named it."""
-        sql = """UPDATE tasks SET state = 'accepted', task_id = ?, request_id = coalesce(?, request_id),
-            status = 'pending', code = NULL, updated_at = ? WHERE id = ?"""
+        """Record that the provider accepted the task and named it; once more does no harm."""
+        sql = """UPDATE tasks SET state = 'accepted', task_id = ?1, request_id = coalesce(?2, request_id),
+            status = coalesce(status, 'pending'), code = NULL, updated_at = ?3
+            WHERE id = ?4 AND (task_id IS NULL OR task_id = ?1)"""
         self._settle(row, sql, (task_id, request_id, self._now(), row))
 
     def refuse(self, row: int, code: str, request_id: str | None = None) -> None:
@@ -172,6 +259,10 @@ class Ledger:
         """Record that nobody knows whether there is a task; ``code`` says why."""
         self._fail(row, "unknown", code, request_id)
 
+    def lose(self, row: int, code: str) -> None:
+        """Record that nobody will ever know whether there was a task."""
+        self._fail(row, "lost", code, None)
+
     def _fail(self, row: int, state: str, code: str, request_id: str | None) -> None:
         sql = "UPDATE tasks SET state = ?, code = ?, request_id = coalesce(?, request_id), updated_at = ? WHERE id = ?"
         self._settle(row, sql, (state, code, request_id, self._now(), row))
@@ -181,16 +272,24 @@ class Ledger:
             raise _error(self._path, f"has lost its row {row}")
 
     def update(
-        self, task_id: str, *, status: str | None = None, code: str | None = None, file: str | None = None
+        self,
+        task_id: str,
+        *,
+        status: str | None = None,
+        code: str | None = None,
+        answer: str | None = None,
+        file: str | None = None,
+        file_digest: str | None = None,
+        output: str | None = None,
     ) -> None:
         """Record what is new about a task that the ledger knows; a terminal status stays, and so does its code."""
         sql = f"""UPDATE tasks SET
             status = CASE WHEN status IN ({_words(TERMINAL)}) THEN status ELSE coalesce(?1, status) END,
             code = CASE WHEN status IN ({_words(TERMINAL)}) THEN code ELSE coalesce(?2, code) END,
-            file = coalesce(?3, file), updated_at = ?4 WHERE task_id = ?5"""  # noqa: S608 - words of the table above
-        # A file's name may hold bytes that are no text; SQLite takes text alone.
-        name = file and file.encode("utf-8", "backslashreplace").decode()
-        self._write(sql, (status, code, name, self._now(), task_id))
+            answer = coalesce(?3, answer), file = coalesce(?4, file), file_digest = coalesce(?5, file_digest),
+            output = coalesce(?6, output), updated_at = ?7 WHERE task_id = ?8"""  # noqa: S608 - words of the table above
+        values = (status, code, answer, _name(file), file_digest, _name(output), self._now(), task_id)
+        self._write(sql, values)
 
     def remember_upload(self, digest: str, model: str, account: str, url: str, expires_at: float) -> None:
         """Record where a file's content was uploaded for a model and an account, until when (UTC, seconds)."""
@@ -210,13 +309,44 @@ class Ledger:
         """The row of a task."""
         return next(iter(self._read("WHERE task_id = ?", (task_id,))), None)
 
-    def rows(self, limit: int | None = None) -> list[Row]:
-        """The rows, newest first, at most ``limit``."""
-        return self._read("ORDER BY id DESC LIMIT ?", (-1 if limit is None else limit,))
+    def by_key(self, base_url: str, key: str) -> Row | None:
+        """The row that has an idempotency key, unless its task was provably refused."""
+        clause = "WHERE base_url = ? AND key = ? AND state <> 'refused'"
+        return next(iter(self._read(clause, (base_url, key))), None)
 
-    def unsettled(self) -> list[Row]:
-        """The rows of which nobody knows whether there is a task, newest first."""
-        return self._read("WHERE state IN ('intended', 'unknown') ORDER BY id DESC")
+    def by_digest(self, digest: str) -> list[Row]:
+        """The rows that asked for the same, newest first."""
+        return self._read("WHERE digest = ? ORDER BY id DESC", (digest,))
+
+    def rows(
+        self,
+        limit: int | None = None,
+        *,
+        status: str | None = None,
+        model: str | None = None,
+        since: float | None = None,
+    ) -> list[Row]:
+        """The rows, newest first, at most ``limit``; with this status, of this model, created at or after ``since``.
+
+        A row that has no status yet counts by its state.
+        """
+        clause = """WHERE (?1 IS NULL OR coalesce(status, state) = ?1) AND (?2 IS NULL OR model = ?2)
+            AND (?3 IS NULL OR created_at >= ?3) ORDER BY id DESC LIMIT ?4"""
+        return self._read(clause, (status, model, since, -1 if limit is None else limit))
+
+    def unsettled(self, since: float = 0.0) -> list[Row]:
+        """The rows of which nobody knows whether there is a task, created at or after ``since``, newest first."""
+        clause = f"WHERE state IN ({_words(UNSETTLED)}) AND created_at >= ? ORDER BY id DESC"
+        return self._read(clause, (since,))
+
+    def undelivered(self, since: float) -> list[Row]:
+        """The accepted tasks whose clip was promised to a place and is not known to be there, newest first.
+
+        Only those created at or after ``since`` (UTC, seconds), and none that failed or was canceled.
+        """
+        clause = """WHERE state = 'accepted' AND output IS NOT NULL AND file IS NULL AND created_at >= ?
+            AND coalesce(status, '') NOT IN ('failed', 'canceled') ORDER BY id DESC"""
+        return self._read(clause, (since,))
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> tuple[int, int]:
         """Run one statement, on disk on return; the new row's id and the number of rows written."""
@@ -233,6 +363,11 @@ class Ledger:
             return []
         with _translated(self._path):
             return [Row(*row) for row in self._db.execute(f"{_SELECT} {clause}", values)]
+
+
+def _name(path: str | None) -> str | None:
+    """A file's name may hold bytes that are no text; SQLite takes text alone."""
+    return path and path.encode("utf-8", "backslashreplace").decode()
 
 
 def _connect(path: str) -> "sqlite3.Connection":
@@ -253,7 +388,6 @@ def _connect(path: str) -> "sqlite3.Connection":
             db.execute(pragma)
         if _identity(db) != (APPLICATION, VERSION):
             _make(db, path)
-        db.execute(_UPLOADS)
     except BaseException:
         db.close()
         raise
@@ -261,23 +395,40 @@ def _connect(path: str) -> "sqlite3.Connection":
 
 
 def _make(db: "sqlite3.Connection", path: str) -> None:
-    """Make the table in an empty file, alone; any other file is refused and stays as it is."""
-    import sqlite3
-
+    """Make the tables in an empty file, or those of an earlier version anew; any other file stays as it is."""
     db.execute("BEGIN IMMEDIATE")
     identity = _identity(db)
     if identity == (APPLICATION, VERSION):  # another process was faster
         db.execute("ROLLBACK")
         return
-    if identity[0] == APPLICATION:
+    if identity == (APPLICATION, 1):
+        _renew(db)
+    elif identity[0] == APPLICATION:
         raise _error(path, f"was made by another version of rawgenai (table {identity[1]}, not {VERSION})")
-    if identity != (0, 0) or db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+    elif identity != (0, 0) or db.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
         raise _error(path, "belongs to another program")
+    else:
+        _lay_out(db)
+    db.execute("COMMIT")
+
+
+def _renew(db: "sqlite3.Connection") -> None:
+    """Take the rows of version 1 over; it had fewer columns, and one state less."""
+    columns = ", ".join(Row._fields[:14])
+    db.execute("DROP TRIGGER transitions")
+    db.execute("ALTER TABLE tasks RENAME TO earlier")
+    _lay_out(db)
+    db.execute(f"INSERT INTO tasks ({columns}) SELECT {columns} FROM earlier")  # noqa: S608 - its own columns
+    db.execute("DROP TABLE earlier")
+
+
+def _lay_out(db: "sqlite3.Connection") -> None:
+    import sqlite3
+
     table, *rest = _SCHEMA
     db.execute(table + (" STRICT" if sqlite3.sqlite_version_info >= (3, 37, 0) else ""))
     for statement in rest:
         db.execute(statement)
-    db.execute("COMMIT")
 
 
 def _identity(db: "sqlite3.Connection") -> tuple[int, int]:

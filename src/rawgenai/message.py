@@ -75,10 +75,14 @@ class NotSent(Exception):  # noqa: N818 - a fact about a message that tasks judg
 
 
 class Unknown(Exception):  # noqa: N818 - as above
-    """The request left, and no whole answer came back: the server may have acted on it."""
+    """The request left, and no whole answer came back: the server may have acted on it.
 
-    def __init__(self, code: str, message: str) -> None:
+    ``headers`` are those of the answer, where it came as far as that.
+    """
+
+    def __init__(self, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         self.code = code
+        self.headers = headers or {}
         super().__init__(message)
 
 

@@ -435,7 +435,7 @@ def test_an_unknown_outcome_says_what_to_do_and_keeps_what_was_said() -> None:
         wire.parse_created(said({"code": "InternalError", "message": "An internal error", "request_id": "r"}, 500))
     error = caught.value
     assert (error.code, error.api_code, error.request_id, error.status) == ("server_error", "InternalError", "r", 6)
-    assert "look into the console's task list before you repeat the command" in error.message
+    assert "settle it with `rawgenai dashscope video recover` before you repeat this" in error.message
     assert "An internal error" in error.message
 
 

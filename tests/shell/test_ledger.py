@@ -139,10 +139,11 @@ TO_STATE: dict[str, Callable[[Ledger, int], None]] = {
     "accepted": lambda tasks, number: tasks.accept(number, f"task-{number}"),
     "refused": lambda tasks, number: tasks.refuse(number, "rate_limit"),
     "unknown": lambda tasks, number: tasks.unknown(number, "timeout"),
+    "lost": lambda tasks, number: tasks.lose(number, "timeout"),
 }
 
 
-@pytest.mark.parametrize("new", ["accepted", "refused", "unknown"])
+@pytest.mark.parametrize("new", ["accepted", "refused", "unknown", "lost"])
 @pytest.mark.parametrize("old", ledger.STATES)
 def test_a_state_changes_along_the_table_and_in_no_other_way(old: str, new: str, tasks: Ledger) -> None:
     number = tasks.intend(**INTENT)
@@ -161,9 +162,19 @@ def test_the_table_of_transitions_is_the_one_of_design_section_5() -> None:
         ("intended", "accepted"),
         ("intended", "refused"),
         ("intended", "unknown"),
+        ("intended", "lost"),
+        ("accepted", "accepted"),
         ("unknown", "accepted"),
         ("unknown", "refused"),
+        ("unknown", "lost"),
     }
+
+
+def test_a_task_never_gets_another_id(tasks: Ledger) -> None:
+    number = tasks.intend(**INTENT)
+    tasks.accept(number, "task-1")
+    assert "has lost its row" in refusal(lambda: tasks.accept(number, "task-2"))
+    assert only(tasks).task_id == "task-1"
 
 
 @pytest.mark.parametrize(
@@ -254,13 +265,54 @@ def test_no_ledger_remembers_no_upload() -> None:
         assert tasks.find_upload(*UPLOAD, 0) is None
 
 
-def test_a_ledger_from_before_uploads_keeps_its_rows_and_learns_of_them(path: Path) -> None:
-    make(path)
-    damage(path, "DROP TABLE uploads")
+# The file as version 1 made it, with a row; transcribed by hand.
+FIRST = """
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY, provider TEXT NOT NULL, task_id TEXT UNIQUE, request_id TEXT, model TEXT NOT NULL,
+    mode TEXT NOT NULL, prompt TEXT, base_url TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intended', 'accepted', 'refused', 'unknown')),
+    status TEXT CHECK (status IN ('pending', 'running', 'succeeded', 'failed', 'canceled')),
+    code TEXT, file TEXT, created_at REAL NOT NULL, updated_at REAL NOT NULL,
+    CHECK ((state = 'accepted') = (task_id IS NOT NULL))
+) STRICT;
+CREATE TRIGGER transitions BEFORE UPDATE OF state ON tasks
+    WHEN (OLD.state || '>' || NEW.state) NOT IN ('intended>accepted', 'intended>refused', 'intended>unknown',
+        'unknown>accepted', 'unknown>refused')
+    BEGIN SELECT RAISE(ABORT, 'a task cannot change its state like this'); END;
+PRAGMA application_id = 1381451598;
+PRAGMA user_version = 1;
+INSERT INTO tasks VALUES (7, 'dashscope', 'task-7', 'request-7', 'wan2.6-t2v', 't2v', '小猫', 'https://x', 'accepted',
+    'succeeded', NULL, '/clips/7.mp4', 1.0, 2.0);
+INSERT INTO tasks VALUES (8, 'dashscope', NULL, NULL, 'wan2.6-t2v', 't2v', NULL, 'https://x', 'unknown',
+    NULL, 'timeout', NULL, 3.0, 4.0);
+"""
+
+
+UPLOADS = """CREATE TABLE uploads (digest TEXT NOT NULL, model TEXT NOT NULL, account TEXT NOT NULL, url TEXT NOT NULL,
+    expires_at REAL NOT NULL, PRIMARY KEY (digest, model, account));"""
+
+
+@pytest.mark.parametrize("uploads", ["", UPLOADS])
+def test_a_ledger_of_version_1_keeps_its_rows_and_learns_the_rest(uploads: str, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(FIRST + uploads)
     with open_ledger() as tasks:
-        assert len(tasks.rows()) == 1
+        unknown, done = tasks.rows()
+        assert (done.id, done.task_id, done.prompt, done.file, done.updated_at) == (
+            7,
+            "task-7",
+            "小猫",
+            "/clips/7.mp4",
+            2,
+        )
+        assert (unknown.id, unknown.state, unknown.code, unknown.key) == (8, "unknown", "timeout", None)
+        tasks.lose(8, "timeout")
         tasks.remember_upload(*UPLOAD, "oss://a/b.png", 100)
         assert tasks.find_upload(*UPLOAD, 0) == "oss://a/b.png"
+        assert tasks.intend(**INTENT) == 9
+    with open_ledger() as tasks:
+        assert [row.state for row in tasks.rows()] == ["intended", "lost", "accepted"]
 
 
 def test_uploads_that_cannot_be_written_or_read_are_refused(path: Path) -> None:
@@ -363,7 +415,7 @@ DAMAGES: dict[str, list[Callable[[Path], object]]] = {
     "text": [lambda path: path.write_text("dear diary, " * 100)],
     "cut": [make, lambda path: path.write_bytes(path.read_bytes()[:5000])],
     "scribbled on": [make, lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8092)],
-    "newer": [make, lambda path: damage(path, "PRAGMA user_version = 2")],
+    "newer": [make, lambda path: damage(path, "PRAGMA user_version = 3")],
     "of another program": [lambda path: damage(path, "CREATE TABLE songs (title)")],
     "of a program with a number": [lambda path: damage(path, "PRAGMA user_version = 1")],
     "without its table": [make, lambda path: damage(path, "DROP TABLE tasks")],
@@ -388,7 +440,7 @@ def test_a_ledger_that_is_not_ours_is_refused_and_left_as_it_is(name: str, path:
 
 def test_a_newer_ledger_is_said_to_be_newer(path: Path) -> None:
     make(path)
-    damage(path, "PRAGMA user_version = 2")
+    damage(path, "PRAGMA user_version = 3")
     assert "another version of rawgenai" in refusal()
 
 

@@ -11,23 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rawgenai import config, files, media
+from rawgenai import config, files
 from rawgenai.config import EMULATOR, Settings
-from rawgenai.dashscope import loading, uploads, wire
-from rawgenai.dashscope.exchange import ATTEMPTS, PATIENCE, answer_of, exchange, explained, held, interruptible
+from rawgenai.dashscope import downloading, loading, uploads, wire
+from rawgenai.dashscope.downloading import Progress
+from rawgenai.dashscope.exchange import answer_of, exchange, explained, held, interruptible
 from rawgenai.dashscope.spec import Spec
 from rawgenai.dashscope.wire import Task
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import NotSent, Response, Send, Unknown
 
 if TYPE_CHECKING:
-    from rawgenai import http
     from rawgenai.ledger import Ledger
 
 PROVIDER = "dashscope"
 GRACE = 10.0  # seconds that an interrupted POST is still given to answer
-
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
 
 def sender(settings: Settings, environ: Mapping[str, str] = os.environ) -> Send:
@@ -224,7 +222,7 @@ def download(
 
     try:
         with files.only_writer(target):
-            part = _fetch(clip_url, target, task_id, send, progress, sleep=sleep, clock=clock)
+            part = downloading.fetch(clip_url, target, task_id, send, progress, sleep=sleep, clock=clock)
             files.finish(part, target)
     except RawgenaiError as error:
         error.task_id = task_id
@@ -234,69 +232,3 @@ def download(
         raise RawgenaiError("output_write_error", reason, task_id=task_id, final=True) from error
     _note(ledger, warn, task_id, file=target)
     return target
-
-
-def _fetch(
-    clip_url: Callable[[], str],
-    target: str,
-    task_id: str,
-    send: Send,
-    progress: Progress,
-    *,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
-) -> str:
-    """Gather a clip's bytes until they are a whole MP4, and return the part file that holds them."""
-    url = clip_url()
-    chances = {"moved": 3, "gone": 1, "spoiled": 1}  # how often each may happen before it is a failure
-    while True:
-        fetched = _gather(url, target, task_id, send, progress, sleep=sleep, clock=clock)
-        if fetched.part is None:
-            event, fault = wire.clip_event(fetched.answer), None
-        else:
-            event, fault = "spoiled", media.mp4_fault(fetched.part)
-            if fault is None:
-                return fetched.part
-            os.remove(fetched.part)
-        if not chances.get(event):
-            raise wire.download_failure(fetched.answer, url, fault)
-        chances[event] -= 1
-        if event == "moved":
-            url = wire.redirected(fetched.answer, url)
-        elif event == "gone":
-            url = clip_url()  # while a task lives, its clip can get a fresh URL
-
-
-def _gather(
-    url: str,
-    target: str,
-    task_id: str,
-    send: Send,
-    progress: Progress,
-    *,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
-) -> "http.Fetched":
-    """Ask for a clip and go on where it was cut; gives up after PATIENCE seconds, or ATTEMPTS, without a new byte."""
-    from rawgenai import http
-
-    size, moment, tries = _gathered(target, task_id), clock(), 0
-    while True:
-        try:
-            fetched = interruptible(lambda: http.download(send, url, target, task_id, progress))
-            outcome: Response | NotSent | Unknown = fetched.answer
-            if fetched.part is not None or not wire.may_resume(outcome):
-                return fetched
-        except (NotSent, Unknown) as fate:
-            outcome = fate
-        if _gathered(target, task_id) > size:
-            size, moment, tries = _gathered(target, task_id), clock(), 0
-        tries += 1
-        if not wire.may_resume(outcome) or tries >= ATTEMPTS or clock() - moment >= PATIENCE:
-            raise wire.download_failure(outcome, url)
-        sleep(2.0 ** (tries - 2))
-
-
-def _gathered(target: str, task_id: str) -> int:
-    part = files.find_part(target, task_id)
-    return part.size if part else 0

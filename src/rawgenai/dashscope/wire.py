@@ -6,7 +6,8 @@ again is safe is judged here too (design section 5); the loops that send are in 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -76,6 +77,21 @@ def _leaves(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def digest(request: Request, *more: Any) -> str:
+    """Name what a request asks for: equal for equal fields and equal contents of its sealed files.
+
+    ``more`` is what else two requests must share to count as the same.
+    """
+    import json
+    from hashlib import sha256
+
+    def content(leaf: Media) -> Any:
+        return {"content": leaf.digest or leaf.path}
+
+    text = json.dumps([request.url, request.body, more], ensure_ascii=False, sort_keys=True, default=content)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def to_upload(spec: Spec) -> list[Media]:
     """List the local files that cannot travel inside the request."""
     files = [leaf for row, leaf in media_of(spec) if isinstance(leaf, Media) and leaf.size > row.inline]
@@ -89,6 +105,30 @@ def status_request(task_id: str) -> Request:
     """Ask what became of a task. Raises RawgenaiError: `missing_task_id`, `invalid_task_id`."""
     check_task_id(task_id)
     return Request("GET", f"tasks/{task_id}")
+
+
+def cancel_request(task_id: str) -> Request:
+    """Ask that a pending task never starts (reference 3.4). Raises RawgenaiError as ``status_request``."""
+    check_task_id(task_id)
+    return Request("POST", f"tasks/{task_id}/cancel")
+
+
+PAGE = 100  # tasks that one answer lists
+_CHINA = timezone(timedelta(hours=8))  # of every time that the API states without a zone
+
+
+def list_request(since: float, until: float, page: int = 1) -> Request:
+    """Ask for the tasks of the account that were created between two moments, at most 24 hours apart (reference 3.4).
+
+    The moments are UTC, in seconds since 1970; ``page`` counts from 1.
+    """
+    start, end = (f"{datetime.fromtimestamp(moment, _CHINA):%Y%m%d%H%M%S}" for moment in (since, until))
+    return Request("GET", f"tasks/?start_time={start}&end_time={end}&page_no={page}&page_size={PAGE}")
+
+
+def check_request() -> Request:
+    """Ask for next to nothing: whether the API is there, and takes the key."""
+    return Request("GET", "tasks/?page_size=1")
 
 
 _TASK_ID = re.compile("[A-Za-z0-9_-]{1,128}")
@@ -229,6 +269,20 @@ class Task:
     api_message: str | None = None
 
 
+def to_json(task: Task) -> str:
+    """Write what a task became, for the ledger."""
+    import json
+
+    return json.dumps({name: value for name, value in asdict(task).items() if value is not None}, ensure_ascii=False)
+
+
+def from_json(text: str) -> Task:
+    """Read what ``to_json`` wrote."""
+    import json
+
+    return Task(**json.loads(text))
+
+
 def parse_object(response: Response) -> dict[str, Any]:
     """Read an answer that must be a JSON object and no refusal. Raises RawgenaiError."""
     body = _json_object(response)
@@ -262,7 +316,7 @@ def _created(body: Mapping[str, Any]) -> Task:
 
 def unknown(error: RawgenaiError) -> RawgenaiError:
     """Say of an error that the task may have been accepted all the same (design section 5)."""
-    advice = "the task may have been accepted: look into the console's task list before you repeat the command"
+    advice = "the task may have been accepted: settle it with `rawgenai dashscope video recover` before you repeat this"
     return RawgenaiError(
         error.code,
         f"{error.message}; {advice}",
@@ -298,6 +352,63 @@ def parse_task(response: Response, task_id: str) -> Task:
         api_code=_text(output.get("code")),
         api_message=_text(output.get("message")),
     )
+
+
+class Listed(NamedTuple):
+    """A task as the API's list shows it: without prompt and clip."""
+
+    task_id: str
+    request_id: str | None  # of the answer that created it
+    model: str | None
+    status: str
+    created_at: float  # UTC, seconds since 1970
+
+
+class Page(NamedTuple):
+    """One page of the API's list."""
+
+    tasks: list[Listed]
+    pages: int  # how many there are
+    skew: float  # seconds that the server's clock is ahead of ours
+
+
+def parse_page(response: Response, now: float) -> Page:
+    """Read the answer to ``list_request``. Raises RawgenaiError; rows that name no task are left out."""
+    body = parse_object(response)
+    data = body.get("data")
+    if not isinstance(data, list):
+        raise RawgenaiError("server_error", "the answer lists no tasks")
+    tasks = [task for row in data if (task := _listed(_dict(row))) is not None]
+    return Page(tasks, int(_number(body.get("total_page")) or 1), _skew(response.headers, now))
+
+
+def _listed(row: Mapping[str, Any]) -> Listed | None:
+    task_id, created = _text(row.get("task_id")) or "", row.get("gmt_create")
+    if not _TASK_ID.fullmatch(task_id) or not isinstance(created, int | float):
+        return None
+    word = str(row.get("status")).upper()
+    return Listed(
+        task_id,
+        request_id=_text(row.get("request_id")),
+        model=_text(row.get("model_name")),
+        status=STATUSES.get(word, "running"),
+        created_at=created / 1000,
+    )
+
+
+def _skew(headers: Mapping[str, str], now: float) -> float:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        ahead = parsedate_to_datetime(headers["date"]).timestamp() - now
+    except (KeyError, ValueError):
+        return 0.0
+    return ahead if abs(ahead) > 2 else 0.0  # the header counts whole seconds, and the answer took its time
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Name the request that an answer belongs to, where only its head came."""
+    return _text(headers.get("x-request-id"))
 
 
 def _not_found(task_id: str, request_id: str | None) -> RawgenaiError:
@@ -458,7 +569,7 @@ def may_repeat(request: Request, outcome: Response | NotSent | Unknown) -> bool:
         return outcome.passing
     if isinstance(outcome, Response) and outcome.status == 429:
         return _code_of(outcome) == "rate_limit"
-    if request.method != "GET":
+    if request.method != "GET" and not request.url.endswith("/cancel"):  # what is canceled twice is canceled
         return False
     if isinstance(outcome, Unknown):
         return True

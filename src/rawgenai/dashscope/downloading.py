@@ -1,0 +1,89 @@
+"""Fetch a clip: its bytes gather in a part file, resumed where they stopped, until they are a whole MP4.
+
+What an answer of the clip's host means is judged in wire.py; one attempt is made by http.py. These are the loops.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rawgenai import files, media
+from rawgenai.dashscope import wire
+from rawgenai.dashscope.exchange import ATTEMPTS, PATIENCE, interruptible
+from rawgenai.message import NotSent, Response, Send, Unknown
+
+if TYPE_CHECKING:
+    from rawgenai import http
+
+Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
+
+
+def fetch(
+    clip_url: Callable[[], str],
+    target: str,
+    task_id: str,
+    send: Send,
+    progress: Progress,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
+    """Gather a clip's bytes until they are a whole MP4, and return the part file beside ``target`` that holds them.
+
+    ``clip_url`` names the clip, and once more where its first URL is of no use. Raises RawgenaiError
+    (`url_expired`, `download_error`) and OSError of the local disk.
+    """
+    url = clip_url()
+    chances = {"moved": 3, "gone": 1, "spoiled": 1}  # how often each may happen before it is a failure
+    while True:
+        fetched = _gather(url, target, task_id, send, progress, sleep=sleep, clock=clock)
+        if fetched.part is None:
+            event, fault = wire.clip_event(fetched.answer), None
+        else:
+            event, fault = "spoiled", media.mp4_fault(fetched.part)
+            if fault is None:
+                return fetched.part
+            os.remove(fetched.part)
+        if not chances.get(event):
+            raise wire.download_failure(fetched.answer, url, fault)
+        chances[event] -= 1
+        if event == "moved":
+            url = wire.redirected(fetched.answer, url)
+        elif event == "gone":
+            url = clip_url()  # while a task lives, its clip can get a fresh URL
+
+
+def _gather(
+    url: str,
+    target: str,
+    task_id: str,
+    send: Send,
+    progress: Progress,
+    *,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> "http.Fetched":
+    """Ask for a clip and go on where it was cut; gives up after PATIENCE seconds, or ATTEMPTS, without a new byte."""
+    from rawgenai import http
+
+    size, moment, tries = _gathered(target, task_id), clock(), 0
+    while True:
+        try:
+            fetched = interruptible(lambda: http.download(send, url, target, task_id, progress))
+            outcome: Response | NotSent | Unknown = fetched.answer
+            if fetched.part is not None or not wire.may_resume(outcome):
+                return fetched
+        except (NotSent, Unknown) as fate:
+            outcome = fate
+        if _gathered(target, task_id) > size:
+            size, moment, tries = _gathered(target, task_id), clock(), 0
+        tries += 1
+        if not wire.may_resume(outcome) or tries >= ATTEMPTS or clock() - moment >= PATIENCE:
+            raise wire.download_failure(outcome, url)
+        sleep(2.0 ** (tries - 2))
+
+
+def _gathered(target: str, task_id: str) -> int:
+    part = files.find_part(target, task_id)
+    return part.size if part else 0
