@@ -154,7 +154,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | None, *, now: Callable[[], float] = time.time) -> None:
-        self._path = path or ""
+        self._path = path or ""  # empty: nothing is recorded
         self._now = now
         self._db: sqlite3.Connection | None = None
         if path:
@@ -168,6 +168,11 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def path(self) -> str:
+        """The file; empty where nothing is recorded."""
+        return self._path
 
     def close(self) -> None:
         """Close the file; more than once does no harm."""

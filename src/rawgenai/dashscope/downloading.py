@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from rawgenai import files, media
 from rawgenai.dashscope import wire
 from rawgenai.dashscope.exchange import ATTEMPTS, PATIENCE, interruptible
+from rawgenai.dashscope.recording import Progress
 from rawgenai.message import NotSent, Response, Send, Unknown
 
 if TYPE_CHECKING:
     from rawgenai import http
-
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
 
 def fetch(

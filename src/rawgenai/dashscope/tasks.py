@@ -1,4 +1,4 @@
-"""The straight lines: create, status, download. Each reads from top to bottom and judges nothing itself.
+"""The straight lines: create, status, cancel, wait, download. Each reads from top to bottom and judges nothing itself.
 
 What may be asked is in rules.py, how it is said and what an answer means in wire.py, how it travels in http.py, and
 how it is asked again in exchange.py. Collaborators are arguments with real defaults; time and sleep are too.
@@ -7,25 +7,25 @@ how it is asked again in exchange.py. Collaborators are arguments with real defa
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rawgenai import config, files
 from rawgenai.config import EMULATOR, Settings
-from rawgenai.dashscope import downloading, loading, uploads, wire
-from rawgenai.dashscope.downloading import Progress
-from rawgenai.dashscope.exchange import answer_of, exchange, explained, held, interruptible
+from rawgenai.dashscope import downloading, loading, submitting, waiting, wire
+from rawgenai.dashscope.exchange import answer_of, exchange, explained, interruptible
+from rawgenai.dashscope.recording import Means, Progress, Warn, note, note_file, recorded, silent, warned
 from rawgenai.dashscope.spec import Spec
-from rawgenai.dashscope.wire import Task
+from rawgenai.dashscope.waiting import Look
+from rawgenai.dashscope.wire import Listed, Task
 from rawgenai.errors import RawgenaiError
-from rawgenai.message import NotSent, Response, Send, Unknown
+from rawgenai.message import Send
 
 if TYPE_CHECKING:
     from rawgenai.ledger import Ledger
 
-PROVIDER = "dashscope"
-GRACE = 10.0  # seconds that an interrupted POST is still given to answer
+MAX_PAGES = 500  # of the API's list; of 100 tasks each
 
 
 def sender(settings: Settings, environ: Mapping[str, str] = os.environ) -> Send:
@@ -63,99 +63,36 @@ def _patience(environ: Mapping[str, str]) -> float | None:
 def create(
     spec: Spec,
     *,
+    key: str | None = None,
     settings: Settings | None = None,
     send: Send | None = None,
     ledger: "Ledger | None" = None,
     strict: bool = False,
-    warn: Callable[[str], None] = lambda _: None,
-    progress: Progress = lambda _done, _total: None,
+    warn: Warn = silent,
+    progress: Progress = silent,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Task:
     """Submit a task and return it, pending, with its ``task_id``.
 
     The POST is sent once, and again only on proof that nothing was accepted; the intent is on disk before it, the
-    task id right after it. ``warn`` is told what a person should know, ``progress`` how many bytes are uploaded.
-    Raises RawgenaiError with any code of the table; ``outcome="unknown"`` where the task may have been accepted all the
-    same. Source: reference 2 and 3.1.
+    task id right after it. With an idempotency ``key`` that has a task already, that task is returned and nothing is
+    sent. ``warn`` is told what a person should know, ``progress`` how many bytes are uploaded. Raises RawgenaiError
+    with any code of the table; ``outcome="unknown"`` where the task may have been accepted all the same.
+    Source: reference 2 and 3.1.
     """
-    loaded, model, warnings = loading.prepare(spec, strict=strict)
-    sealed = loading.seal(loaded)
+    loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
     settings = settings or config.load()
-    for warning in [*warnings, *wire.region_warnings(model, settings.base_url)]:
+    made, warnings = submitting.order(loaded, settings.base_url, strict=strict)
+    for warning in warnings:
         warn(warning)
     send = send or sender(settings)
-    with _recorded(ledger) as book:
-        ready = uploads.upload(
-            sealed, model, settings=settings, send=send, ledger=book, progress=progress, now=now, sleep=sleep
-        )
-        request = wire.create_request(ready, model)
-        row = book.intend(
-            provider=PROVIDER,
-            model=model.name,
-            mode=model.mode,
-            prompt=ready.prompt,
-            base_url=settings.base_url,
-        )
-        end, interrupt = held(lambda: exchange(send, request, sleep=sleep, now=now), GRACE)
-        try:
-            task = _settle(end)
-        except RawgenaiError as error:
-            record = book.unknown if error.outcome == "unknown" else book.refuse
-            with _warned(warn):  # a ledger that fails now must not hide what became of the POST
-                record(row, error.code, error.request_id)
-            if interrupt is not None:
-                warn(error.message)
-            raise interrupt or explained(error, settings) from error
-        try:
-            book.accept(row, task.task_id, task.request_id)
-        except RawgenaiError as error:
-            error.task_id, error.final = task.task_id, True
-            raise
-        if interrupt is not None:
-            warn(f"task {task.task_id} was created all the same, and goes on")
-            raise interrupt
-    return task
+    with recorded(ledger) as book, book.claimed() as claim:
+        means = Means(settings=settings, send=send, book=book, warn=warn, progress=progress, now=now, sleep=sleep)
+        return submitting.submit(made, means, key=key, claim=claim)[0]
 
 
-def _settle(end: Callable[[], Response | NotSent | Unknown] | None) -> Task:
-    """Judge what became of the POST."""
-    if end is None:
-        raise wire.unknown(RawgenaiError("connection_error", "interrupted before the answer came"))
-    try:
-        outcome = end()
-    except OSError as error:  # the request's own file; without all its bytes the API has no request
-        message = f"an input file could not be read to its end: {files.reason(error)}"
-        raise RawgenaiError("image_read_error", message) from error
-    if isinstance(outcome, NotSent):
-        raise RawgenaiError(outcome.code, f"{outcome}; nothing was sent") from outcome
-    if isinstance(outcome, Unknown):
-        raise wire.unknown(RawgenaiError(outcome.code, str(outcome))) from outcome
-    return wire.parse_created(outcome)
-
-
-@contextmanager
-def _warned(warn: Callable[[str], None]) -> Iterator[None]:
-    """Turn an error into a warning, where something else matters more."""
-    try:
-        yield
-    except RawgenaiError as error:
-        warn(error.message)
-
-
-@contextmanager
-def _recorded(ledger: "Ledger | None", *, create: bool = True) -> Iterator["Ledger"]:
-    """Give the caller's ledger, or open the user's own and close it again; ``create`` makes it where there is none."""
-    if ledger is not None:
-        yield ledger
-        return
-    from rawgenai.ledger import open_ledger
-
-    with open_ledger(create=create) as opened:
-        yield opened
-
-
-# --- status ------------------------------------------------------------------------------------------------------
+# --- status, cancel ----------------------------------------------------------------------------------------------
 
 
 def status(
@@ -164,7 +101,7 @@ def status(
     settings: Settings | None = None,
     send: Send | None = None,
     ledger: "Ledger | None" = None,
-    warn: Callable[[str], None] = lambda _: None,
+    warn: Warn = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Task:
     """Ask once what became of a task.
@@ -180,14 +117,113 @@ def status(
     except RawgenaiError as error:
         error.task_id = task_id
         raise explained(error, settings) from error
-    _note(ledger, warn, task_id, status=task.status)
+    note(ledger, warn, task)
     return task
 
 
-def _note(ledger: "Ledger | None", warn: Callable[[str], None], task_id: str, **facts: Any) -> None:
-    """Write down what was learnt of a task that the ledger knows; a broken ledger is a warning here (ruling 24)."""
-    with _warned(warn), _recorded(ledger, create=False) as book:
-        book.update(task_id, **facts)
+def cancel(
+    task_id: str,
+    *,
+    settings: Settings | None = None,
+    send: Send | None = None,
+    ledger: "Ledger | None" = None,
+    warn: Warn = silent,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Task:
+    """Take a pending task back, and return it, canceled; one that was canceled before is returned as well.
+
+    Raises RawgenaiError: `task_not_cancelable` in any other status (a running task goes on, and is paid), and those of
+    ``status``. Source: reference 3.4.
+    """
+    request = wire.cancel_request(task_id)
+    settings = settings or config.load()
+    send = send or sender(settings)
+    refusal: RawgenaiError | None = None
+    try:
+        wire.parse_object(answer_of(interruptible(lambda: exchange(send, request, sleep=sleep))))
+    except RawgenaiError as error:
+        error.task_id = task_id
+        if error.api_code != "UnsupportedOperation":
+            raise explained(error, settings) from error
+        refusal = error
+    task = status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
+    if refusal is not None and task.status != "canceled":
+        raise wire.not_cancelable(task, refusal) from refusal
+    return task
+
+
+# --- wait --------------------------------------------------------------------------------------------------------
+
+
+def wait(
+    task_id: str,
+    *,
+    timeout: float = waiting.TIMEOUT,
+    interval: float | None = None,
+    settings: Settings | None = None,
+    send: Send | None = None,
+    ledger: "Ledger | None" = None,
+    warn: Warn = silent,
+    seen: Callable[[Look], None] = silent,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Task:
+    """Ask about a task until it has ended, and return it: succeeded, failed or canceled.
+
+    Looks at it 5 seconds after its creation, then in growing pauses of up to 15, or every ``interval`` seconds, and
+    outlasts whatever the network does. ``seen`` is told of each look. Raises RawgenaiError: `wait_timeout` after
+    ``timeout`` seconds (the task goes on), and those of ``status`` that will not pass.
+    """
+    looks = wait_all(
+        [task_id], timeout=timeout, interval=interval, settings=settings, send=send, ledger=ledger, warn=warn,
+        seen=seen, now=now, sleep=sleep, clock=clock,
+    )  # fmt: skip
+    found = next(looks).found
+    if isinstance(found, RawgenaiError):
+        raise found
+    return found
+
+
+def wait_all(
+    task_ids: Iterable[str],
+    *,
+    timeout: float = waiting.TIMEOUT,
+    interval: float | None = None,
+    settings: Settings | None = None,
+    send: Send | None = None,
+    ledger: "Ledger | None" = None,
+    warn: Warn = silent,
+    seen: Callable[[Look], None] = silent,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Look]:
+    """Ask about several tasks at once, as ``wait`` does about one, and give the last look at each as it ends."""
+    ids = list(dict.fromkeys(task_ids))
+    for task_id in ids:
+        wire.check_task_id(task_id)
+    settings = settings or config.load()
+    send = send or sender(settings)
+    born: dict[str, float] = {}
+    with warned(warn), recorded(ledger, create=False) as book:
+        born = {row.task_id: row.created_at for each in ids if (row := book.find(each)) and row.task_id}
+    known: dict[str, str] = {}
+
+    def shown(look: Look) -> None:
+        task = look.found
+        if isinstance(task, Task) and (look.ended or task.status != known.get(look.task_id)):
+            known[look.task_id] = task.status
+            note(ledger, warn, task)
+        elif isinstance(task, RawgenaiError):
+            explained(task, settings)
+        seen(look)
+
+    watched = [(task_id, born.get(task_id)) for task_id in ids]
+    look = waiting.looking(send, born.get, now=now)
+    yield from waiting.watch(
+        watched, look, timeout=timeout, interval=interval, seen=shown, now=now, sleep=sleep, clock=clock
+    )
 
 
 # --- download ----------------------------------------------------------------------------------------------------
@@ -197,28 +233,33 @@ def download(
     task_id: str,
     output: str,
     *,
+    task: Task | None = None,
     settings: Settings | None = None,
     send: Send | None = None,
     ledger: "Ledger | None" = None,
-    warn: Callable[[str], None] = lambda _: None,
-    progress: Progress = lambda _done, _total: None,
+    warn: Warn = silent,
+    progress: Progress = silent,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Fetch a succeeded task's clip into the MP4 file ``output`` and return its absolute path.
 
-    The bytes gather in a part file beside it, are resumed where they stopped, checked, synced and moved into place:
-    the target is the old file or the whole new one. Raises RawgenaiError: `video_not_ready`, `video_failed`,
-    `no_video`, `url_expired`, `download_error`, `output_write_error` and those of ``status``.
+    ``task`` is what was last learnt of it; without, it is asked for. The bytes gather in a part file beside the
+    target, are resumed where they stopped, checked, synced and moved into place: the target is the old file or the
+    whole new one. Raises RawgenaiError: `video_not_ready`, `video_failed`, `no_video`, `url_expired`,
+    `download_error`, `output_write_error` and those of ``status``.
     """
     wire.check_task_id(task_id)
     target = files.check_target(output)
     settings = settings or config.load()
     send = send or sender(settings)
+    latest = task
 
     def clip_url() -> str:
-        task = status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
-        return wire.clip_url(task, settings.base_url)
+        nonlocal latest, task
+        latest = task or status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
+        task = None  # what is known already serves once
+        return wire.clip_url(latest, settings.base_url)
 
     try:
         with files.only_writer(target):
@@ -230,5 +271,35 @@ def download(
     except OSError as error:
         reason = f"{target} cannot be written: {files.reason(error)}"
         raise RawgenaiError("output_write_error", reason, task_id=task_id, final=True) from error
-    _note(ledger, warn, task_id, file=target)
+    note_file(ledger, warn, task_id, target)
     return target
+
+
+# --- the API's own list ------------------------------------------------------------------------------------------
+
+
+def remote(
+    since: float,
+    *,
+    settings: Settings,
+    send: Send,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[list[Listed], float]:
+    """List the account's tasks that the API still knows, created at or after ``since`` (at most 24 hours ago).
+
+    Also how many seconds the server's clock is ahead of ours. Raises RawgenaiError as ``status``.
+    Source: reference 3.4.
+    """
+    found: dict[str, Listed] = {}
+    until, number, pages, skew = now() + 60, 1, 1, 0.0
+    since = max(since, until - 24 * 3600 + 1)
+    while number <= pages:
+        request = wire.list_request(since, until, number)
+        try:
+            page = wire.parse_page(answer_of(interruptible(partial(exchange, send, request, sleep=sleep))), now())
+        except RawgenaiError as error:
+            raise explained(error, settings) from error
+        found.update((task.task_id, task) for task in page.tasks)
+        pages, skew, number = min(page.pages, MAX_PAGES), page.skew, number + 1
+    return list(found.values()), skew

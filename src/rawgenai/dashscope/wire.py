@@ -442,6 +442,18 @@ def failure(task: Task) -> RawgenaiError:
     )
 
 
+def not_cancelable(task: Task, refusal: RawgenaiError) -> RawgenaiError:
+    """Say why a task could not be taken back; what runs, or ran, is paid."""
+    paid = "it goes on, and is paid" if task.status not in TERMINAL else "it has ended"
+    return RawgenaiError(
+        "task_not_cancelable",
+        f"task {task.task_id} is {task.status}: only a pending task can be canceled; {paid}",
+        api_code=refusal.api_code,
+        request_id=refusal.request_id,
+        task_id=task.task_id,
+    )
+
+
 def clip_url(task: Task, base_url: str) -> str:
     """Name the clip of a succeeded task. Raises RawgenaiError where there is none to fetch (ruling 20)."""
     if task.status not in TERMINAL:

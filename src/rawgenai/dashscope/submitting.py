@@ -1,0 +1,150 @@
+"""Submit a task: what is asked for as an Order, its one POST, and what is on disk before and after it.
+
+The ledger's row is there before the POST and has the task's id right after it (design section 5).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rawgenai import config, files
+from rawgenai.dashscope import loading, uploads, wire
+from rawgenai.dashscope.exchange import exchange, explained, held
+from rawgenai.dashscope.models import DEFAULT_DURATION, Model
+from rawgenai.dashscope.recording import Means, warned
+from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.wire import Task
+from rawgenai.errors import RawgenaiError
+from rawgenai.message import NotSent, Request, Response, Unknown
+
+PROVIDER = "dashscope"
+GRACE = 10.0  # seconds that an interrupted POST is still given to answer
+KEY_PATIENCE = 240.0  # seconds to wait for a process that creates our key's task; its POST may take 180
+
+
+class Order(NamedTuple):
+    """A Spec that is ready to be asked for: checked, its files sealed, and named by what it asks for."""
+
+    spec: Spec
+    model: Model
+    digest: str
+    duration: float  # seconds of clip
+
+
+def order(
+    spec: Spec, base_url: str, *, strict: bool = False, more: Mapping[str, Any] | None = None
+) -> tuple[Order, list[str]]:
+    """Make an Order of a Spec, without network or key; and what people should be warned of.
+
+    ``more`` is what else makes two orders differ. Raises RawgenaiError with the first objection.
+    """
+    loaded, model, warnings = loading.prepare(spec, strict=strict)
+    sealed = loading.seal(loaded)
+    request = wire.create_request(sealed, model)
+    digest = wire.digest(request, PROVIDER, base_url, dict(more or {}))
+    duration = DEFAULT_DURATION if sealed.duration is None else sealed.duration
+    return Order(sealed, model, digest, duration), [*warnings, *wire.region_warnings(model, base_url)]
+
+
+def submit(
+    made: Order, means: Means, *, key: str | None = None, claim: str | None = None, output: str | None = None
+) -> tuple[Task, int]:
+    """Send an order's POST, unless its key has a task already: the task, and its row in the ledger.
+
+    ``claim`` is the lock that the row names while somebody works on it, ``output`` where the clip is promised to go.
+    """
+    from rawgenai.ledger import Taken
+
+    settings, book = means.settings, means.book
+    while True:
+        if key is not None and (found := keyed(key, made, means)):
+            return found
+        ready = uploads.upload(
+            made.spec,
+            made.model,
+            settings=settings,
+            send=means.send,
+            ledger=book,
+            progress=means.progress,
+            now=means.now,
+            sleep=means.sleep,
+        )
+        try:
+            row = book.intend(
+                provider=PROVIDER,
+                model=made.model.name,
+                mode=made.model.mode,
+                prompt=made.spec.prompt,
+                base_url=settings.base_url,
+                account=config.fingerprint(settings),
+                key=key,
+                digest=made.digest,
+                duration=made.duration,
+                output=output,
+                claim=claim,
+            )
+        except Taken:  # by a process that was faster while we uploaded
+            continue
+        return _post(wire.create_request(ready, made.model), row, means), row
+
+
+def _post(request: Request, row: int, means: Means) -> Task:
+    """Send the one POST of a row, and write down what became of it."""
+    book, settings, warn = means.book, means.settings, means.warn
+    end, interrupt = held(lambda: exchange(means.send, request, sleep=means.sleep, now=means.now), GRACE)
+    try:
+        task = _settle(end)
+    except RawgenaiError as error:
+        record = book.unknown if error.outcome == "unknown" else book.refuse
+        with warned(warn):  # a ledger that fails now must not hide what became of the POST
+            record(row, error.code, error.request_id)
+        if interrupt is not None:
+            warn(error.message)
+        raise interrupt or explained(error, settings) from error
+    try:
+        book.accept(row, task.task_id, task.request_id)
+    except RawgenaiError as error:
+        error.task_id, error.final = task.task_id, True
+        raise
+    if interrupt is not None:
+        warn(f"task {task.task_id} was created all the same, and goes on")
+        raise interrupt
+    return task
+
+
+def keyed(key: str, made: Order, means: Means) -> tuple[Task, int] | None:
+    """Find the task that an idempotency key has, waiting for a process that is just creating it; None: it has none.
+
+    Raises RawgenaiError: `invalid_usage` where the key was used for another request or nothing remembers it, and an
+    unknown outcome where nobody knows whether the key's submission was accepted.
+    """
+    book, base_url = means.book, means.settings.base_url
+    if not book.path:
+        raise RawgenaiError("invalid_usage", "an idempotency key is remembered by the ledger, which is switched off")
+    end = means.now() + KEY_PATIENCE
+    while row := book.by_key(base_url, key):
+        if row.digest != made.digest:
+            raise RawgenaiError("invalid_usage", f"the idempotency key {key!r} was used for another request")
+        if row.task_id is not None:
+            return Task(task_id=row.task_id, status=row.status or "pending", request_id=row.request_id), row.id
+        if (not book.is_claimed(row) and book.by_key(base_url, key) == row) or means.now() >= end:
+            message = f"the submission with the idempotency key {key!r} never learnt what became of it"
+            raise wire.unknown(RawgenaiError(row.code or "connection_error", message))
+        means.sleep(0.1)
+    return None
+
+
+def _settle(end: Callable[[], Response | NotSent | Unknown] | None) -> Task:
+    """Judge what became of the POST."""
+    if end is None:
+        raise wire.unknown(RawgenaiError("connection_error", "interrupted before the answer came"))
+    try:
+        outcome = end()
+    except OSError as error:  # the request's own file; without all its bytes the API has no request
+        message = f"an input file could not be read to its end: {files.reason(error)}"
+        raise RawgenaiError("image_read_error", message) from error
+    if isinstance(outcome, NotSent):
+        raise RawgenaiError(outcome.code, f"{outcome}; nothing was sent") from outcome
+    if isinstance(outcome, Unknown):
+        request_id = wire.request_id_of(outcome.headers)
+        raise wire.unknown(RawgenaiError(outcome.code, str(outcome), request_id=request_id)) from outcome
+    return wire.parse_created(outcome)
