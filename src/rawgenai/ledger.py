@@ -7,7 +7,7 @@ so every method that writes returns only when the row is on disk. The key never 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 APPLICATION = 0x5257474E  # "RWGN", in the file's header
 VERSION = 2  # of the table; a file of a later one is never touched
 WAIT_SECONDS = 10.0  # how long to wait for another process that writes
+SETTLING_SECONDS = 3600.0  # the same for one that settles, which asks the provider again and again
 
 # What is known about the POST; "lost": its outcome was never known, and the provider has forgotten it by now.
 STATES = ("intended", "accepted", "refused", "unknown", "lost")
@@ -221,12 +222,11 @@ class Ledger:
             return
         claim = os.urandom(8).hex()
         path = self._claim(claim)
-        with _translated(self._path), files.locked(path, wait=WAIT_SECONDS):
-            try:
-                yield claim
-            finally:
-                with suppress(OSError):
-                    os.unlink(path)
+        with ExitStack() as stack:
+            with _translated(self._path):
+                stack.enter_context(files.locked(path, wait=WAIT_SECONDS))
+            stack.callback(_unlink, path)
+            yield claim
 
     def is_claimed(self, row: Row) -> bool:
         """Tell whether a process is at work on a row."""
@@ -234,13 +234,24 @@ class Ledger:
         if not os.path.lexists(path):
             return False
         try:
-            with files.locked(path, wait=0), suppress(OSError):
-                os.unlink(path)  # who held it is gone
+            with files.locked(path, wait=0):
+                _unlink(path)  # who held it is gone
         except TimeoutError:
             return True
         except OSError as error:
             raise _error(self._path, f"cannot be used: {files.reason(error)}") from error
         return False
+
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Keep other processes from settling rows meanwhile; waits for those that do."""
+        if not self._db:
+            yield
+            return
+        with ExitStack() as stack:
+            with _translated(self._path):
+                stack.enter_context(files.locked(self._claim("settling"), wait=SETTLING_SECONDS))
+            yield
 
     def claim(self, row: int, claim: str | None) -> None:
         """Record who works on a row from now on."""
@@ -310,6 +321,10 @@ class Ledger:
             found = self._db.execute(sql, (digest, model, account, now)).fetchone()
         return found[0] if found else None
 
+    def row(self, number: int) -> Row | None:
+        """The row with an id of ours."""
+        return next(iter(self._read("WHERE id = ?", (number,))), None)
+
     def find(self, task_id: str) -> Row | None:
         """The row of a task."""
         return next(iter(self._read("WHERE task_id = ?", (task_id,))), None)
@@ -368,6 +383,11 @@ class Ledger:
             return []
         with _translated(self._path):
             return [Row(*row) for row in self._db.execute(f"{_SELECT} {clause}", values)]
+
+
+def _unlink(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def _name(path: str | None) -> str | None:

@@ -4,18 +4,21 @@ from rawgenai.cli.command import Group
 
 _EXAMPLES = """\b
 Examples:
+  rawgenai dashscope video generate "一只猫在花园里玩耍" -o cat.mp4
   rawgenai dashscope video create "一只猫在花园里玩耍"
-  rawgenai dashscope video status TASK_ID
-  rawgenai dashscope video download TASK_ID -o cat.mp4"""
+  rawgenai dashscope video wait TASK_ID -o cat.mp4"""
 
 video = Group(
     "video",
     help="Generate videos with the Wan (通义万相) models.",
     epilog=_EXAMPLES,
     lazy={
+        "generate": ("rawgenai.cli.generate:generate", "From prompt to file: create, wait and download."),
         "create": ("rawgenai.cli.create:create", "Create a video generation task."),
         "status": ("rawgenai.cli.status:status", "Get the status of a task."),
+        "wait": ("rawgenai.cli.wait:wait", "Wait until tasks have ended."),
         "download": ("rawgenai.cli.download:download", "Download the clip of a succeeded task."),
+        "recover": ("rawgenai.cli.recover:recover", "Settle what nobody knows, and fetch what was paid."),
     },
 )
 

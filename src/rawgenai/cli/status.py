@@ -1,11 +1,14 @@
 """``rawgenai dashscope video status``."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.wire import Task
 
 _EXAMPLES = """\b
 Examples:
@@ -19,15 +22,20 @@ Examples:
 @click.option("--quiet", "-q", is_flag=True, help="No warnings on stderr.")
 def status(task_id: str, *, verbose: bool, quiet: bool) -> dict[str, Any]:
     """Get the status of a task: pending, running, succeeded or canceled; a failed one is an error that says why."""
-    from rawgenai import envelope
     from rawgenai.dashscope import tasks, wire
 
     task = tasks.status(task_id, warn=streams.warner(quiet=quiet))
     if task.status == "failed":
         raise wire.failure(task)
+    return shown(task, verbose=verbose)
+
+
+def shown(task: "Task", *, verbose: bool, **more: Any) -> dict[str, Any]:
+    """Write the envelope of a task that has not failed; ``more`` is what is known besides."""
+    from rawgenai import envelope
+
     if task.status != "succeeded":
-        return envelope.success(task_id=task_id, status=task.status)
-    more = {name: getattr(task, name) for name in ("video_url", "orig_prompt", "actual_prompt") if verbose}
-    return envelope.success(
-        task_id=task_id, status=task.status, duration=task.duration, resolution=task.resolution, **more
-    )
+        return envelope.success(task_id=task.task_id, status=task.status, **more)
+    said = {name: getattr(task, name) for name in ("video_url", "orig_prompt", "actual_prompt") if verbose}
+    known = {"duration": task.duration, "resolution": task.resolution}
+    return envelope.success(task_id=task.task_id, status=task.status, **more, **known, **said)

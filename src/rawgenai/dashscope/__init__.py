@@ -1,16 +1,41 @@
-"""DashScope's video models from Python: build a ``Spec``, ``create`` a task, ask its ``status``, ``download`` it."""
+"""DashScope's video models from Python: build a ``Spec`` and ``generate`` its clip, or create, wait and download."""
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["RawgenaiError", "Spec", "Task", "create", "download", "status"]
+__all__ = [
+    "Clip",
+    "Look",
+    "RawgenaiError",
+    "Recovery",
+    "Spec",
+    "Task",
+    "cancel",
+    "create",
+    "download",
+    "generate",
+    "recover",
+    "status",
+    "wait",
+    "wait_all",
+]
 
 if TYPE_CHECKING:
+    from rawgenai.dashscope.generation import Clip, generate
+    from rawgenai.dashscope.recovery import Recovery, recover
     from rawgenai.dashscope.spec import Spec
-    from rawgenai.dashscope.tasks import create, download, status
+    from rawgenai.dashscope.tasks import cancel, create, download, status, wait, wait_all
+    from rawgenai.dashscope.waiting import Look
     from rawgenai.dashscope.wire import Task
     from rawgenai.errors import RawgenaiError
 else:
-    _ELSEWHERE = {"RawgenaiError": "rawgenai.errors", "Spec": "rawgenai.dashscope.spec"}
+    _ELSEWHERE = {
+        "Clip": "rawgenai.dashscope.generation",
+        "generate": "rawgenai.dashscope.generation",
+        "Recovery": "rawgenai.dashscope.recovery",
+        "recover": "rawgenai.dashscope.recovery",
+        "Spec": "rawgenai.dashscope.spec",
+        "RawgenaiError": "rawgenai.errors",
+    }
 
     def __getattr__(name: str) -> Any:
         """Import a name when it is first asked for (PEP 562): a refused command needs few of this package's modules."""

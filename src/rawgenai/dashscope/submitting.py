@@ -18,6 +18,7 @@ from rawgenai.message import NotSent, Request, Response, Unknown
 
 PROVIDER = "dashscope"
 GRACE = 10.0  # seconds that an interrupted POST is still given to answer
+REMEMBERED = 24 * 3600.0  # seconds that the API knows a task
 KEY_PATIENCE = 240.0  # seconds to wait for a process that creates our key's task; its POST may take 180
 
 
@@ -55,6 +56,7 @@ def submit(
     from rawgenai.ledger import Taken
 
     settings, book = means.settings, means.book
+    _mention_unsettled(means, claim)
     while True:
         if key is not None and (found := keyed(key, made, means)):
             return found
@@ -85,6 +87,15 @@ def submit(
         except Taken:  # by a process that was faster while we uploaded
             continue
         return _post(wire.create_request(ready, made.model), row, means), row
+
+
+def _mention_unsettled(means: Means, claim: str | None) -> None:
+    """Remind people of submissions that they may have paid and know nothing of."""
+    rows = means.book.unsettled(means.now() - REMEMBERED)
+    count = sum(row.claim != claim and not means.book.is_claimed(row) for row in rows)
+    if count:
+        are = "submission is" if count == 1 else "submissions are"
+        means.warn(f"{count} earlier {are} not settled and may be paid: run `rawgenai dashscope video recover`")
 
 
 def _post(request: Request, row: int, means: Means) -> Task:

@@ -49,8 +49,8 @@ def watch(
     """Look at tasks until each has ended, and give the last look at each as it ends.
 
     ``tasks`` are ids with the moment of their creation (UTC, seconds), where it is known. ``look`` asks once, and
-    ``seen`` is told what it showed. ``interval`` fixes the seconds between two looks at a task. What has not ended after
-    ``timeout`` seconds ends in `wait_timeout`: the task goes on.
+    ``seen`` is told what it showed. ``interval`` fixes the seconds between two looks at a task. What has not
+    ended after ``timeout`` seconds ends in `wait_timeout`: the task goes on.
     """
     start = clock()
     end = start + timeout

@@ -1,0 +1,109 @@
+"""The flags that `create` and `generate` share: what is asked for, and what it may cost."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rawgenai.cli.command import Option, integer
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.spec import Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def number(text: str | float) -> float:
+    """Read a number above or at 0 in ASCII digits, such as 2.5."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(text)):
+        raise click.BadParameter(f"{text!r} is not a number of 0 or more.")
+    return float(text)
+
+
+_ASKING = (
+    click.argument("prompt", required=False),
+    click.option("--image", "-i", metavar="FILE|URL", help="Input image, for i2v."),
+    click.option(
+        "--ref", "refs", cls=Option, code="missing_ref", multiple=True, metavar="FILE|URL",
+        help="Reference image or video, for r2v; up to 5, at most 3 of them videos."
+        " They are character1, character2, ...",
+    ),
+    click.option("--first-frame", metavar="FILE|URL", help="First frame, for kf2v."),
+    click.option("--last-frame", metavar="FILE|URL", help="Last frame, for kf2v; with --first-frame."),
+    click.option("--prompt-file", "-f", metavar="FILE", help="Read the prompt from a file; - is stdin."),
+    click.option("--model", "-m", metavar="MODEL", help="Model name; by default the mode's usual one."),
+    click.option("--resolution", "-r", metavar="TIER", help="480P, 720P or 1080P.  [default: 720P]"),
+    click.option("--ratio", metavar="W:H", help="16:9 or 9:16, for t2v and r2v.  [default: 16:9]"),
+    click.option(
+        "--size", metavar="W*H", help="Exact size, such as 960*960, for t2v and r2v; instead of the two above."
+    ),
+    click.option(
+        "--duration", "-d", cls=Option, code="invalid_duration", type=integer, metavar="SECONDS",
+        help="Length of the clip; what is allowed depends on the model.  [default: 5]",
+    ),
+    click.option("--negative", metavar="TEXT", help="What must not be in the clip; up to 500 characters."),
+    click.option("--audio", is_flag=True, default=None, help="Make sound (wan2.6-i2v-flash)."),
+    click.option("--no-audio", is_flag=True, default=None, help="Make no sound (wan2.6-r2v-flash)."),
+    click.option(
+        "--audio-url", metavar="FILE|URL", help="Sound to use: WAV or MP3, 3 to 30 s (wan2.5, wan2.6; t2v, i2v)."
+    ),
+    click.option("--shot-type", metavar="TYPE", help="single or multi (wan2.6)."),
+    click.option(
+        "--prompt-extend/--no-prompt-extend", default=None,
+        help="Let the API rewrite the prompt; not for r2v.  [default: on]",
+    ),
+    click.option("--watermark", is_flag=True, default=None, help='Add the watermark "AI生成".'),
+    click.option(
+        "--seed", cls=Option, code="invalid_seed", type=integer, metavar="N", help="Random seed, 0 to 2147483647."
+    ),
+    click.option("--strict", is_flag=True, help="Refuse what would only be warned of, such as a prompt that is cut."),
+    click.option(
+        "--idempotency-key", metavar="KEY", envvar="RAWGENAI_IDEMPOTENCY_KEY",
+        help="The same key again gets the same task, and nothing is paid twice (or RAWGENAI_IDEMPOTENCY_KEY).",
+    ),
+    click.option(
+        "--dry-run", cls=Option, bare="json", type=click.Choice(["json", "curl"]), metavar="[=curl]",
+        help="Print the request as JSON, or as a curl line, and send nothing; needs no key.",
+    ),
+    click.option("--no-ledger", is_flag=True, help="Do without the local record of the task (or RAWGENAI_LEDGER=off)."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress, warnings and hints on stderr."),
+)  # fmt: skip
+
+
+def asking(command: F) -> F:
+    """Give a command the flags that say what is asked for."""
+    for flag in reversed(_ASKING):
+        command = flag(command)
+    return command
+
+
+_KEY = r"[!-~]{1,255}"
+
+
+def checked_key(key: str | None, *, no_ledger: bool, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Refuse an idempotency key that is none, or that nothing would remember."""
+    from rawgenai.errors import RawgenaiError
+
+    if key is None:
+        return None
+    if not re.fullmatch(_KEY, key):
+        raise RawgenaiError("invalid_usage", "an idempotency key is 1 to 255 printable ASCII characters without spaces")
+    if no_ledger or environ.get("RAWGENAI_LEDGER", "").strip().lower() == "off":
+        raise RawgenaiError("invalid_usage", "an idempotency key is remembered by the ledger, which is switched off")
+    return key
+
+
+def spec_of(
+    prompt: str | None, prompt_file: str | None, refs: tuple[str, ...], given: Mapping[str, Any], *, stdin: bool = True
+) -> "Spec":
+    """Make a Spec of flags: the prompt is the argument, else --prompt-file, else stdin where that is given."""
+    from rawgenai import files
+    from rawgenai.dashscope.spec import Spec
+
+    if prompt == "-":
+        prompt, prompt_file = None, "-"
+    if stdin and prompt is None and prompt_file is None and files.stdin_is_given():
+        prompt_file = "-"
+    return Spec(prompt, prompt_file=prompt_file, refs=refs or None, **given)

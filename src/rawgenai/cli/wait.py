@@ -1,0 +1,178 @@
+"""``rawgenai dashscope video wait``."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rawgenai.cli import streams
+from rawgenai.cli.command import Argument, Command, Option
+from rawgenai.cli.flags import number
+from rawgenai.cli.watching import Display, Watch
+from rawgenai.errors import RawgenaiError
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.waiting import Look
+    from rawgenai.dashscope.wire import Task
+
+MAX_STDIN = 1024 * 1024  # characters of ids
+_NAME = "{task_id}"  # in a file's name, where several clips are downloaded
+_EXAMPLES = """\b
+Examples:
+  rawgenai dashscope video wait 0385dc79-5ff8-4d82-bcb6-7b2bbf2b1a24 -o cat.mp4
+  rawgenai dashscope video wait 0385dc79-5ff8-4d82-bcb6-7b2bbf2b1a24 --timeout 600 && echo done
+  rawgenai dashscope video wait - -o 'clips/{task_id}.mp4' < ids.txt"""
+
+
+@click.command(cls=Command, epilog=_EXAMPLES, short_help="Wait until tasks have ended.")
+@click.argument("task_ids", cls=Argument, code="missing_task_id", nargs=-1, metavar="TASK_ID...")
+@click.option(
+    "--output", "-o", cls=Option, code="missing_output", metavar="FILE.mp4",
+    help="Download the clip to this file; for several tasks its name holds {task_id}.",
+)  # fmt: skip
+@click.option("--timeout", type=number, metavar="S", help="Wait no longer; the tasks go on.  [default: 1800]")
+@click.option(
+    "--poll-interval", type=number, metavar="S", help="Ask every so many seconds.  [default: 5, growing to 15]"
+)
+@click.option("--verbose", "-v", is_flag=True, help="Also show the clip's URL and the prompts.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no warnings on stderr.")
+def wait(
+    task_ids: tuple[str, ...],
+    output: str | None,
+    timeout: float | None,
+    poll_interval: float | None,
+    *,
+    verbose: bool,
+    quiet: bool,
+) -> dict[str, Any] | None:
+    """Wait until tasks have ended, whatever the network does meanwhile.
+
+    For several tasks one line of JSON is printed for each, as they end; - reads ids from stdin. Ctrl-C stops the
+    waiting, not the tasks.
+    """
+    from rawgenai.dashscope import tasks, waiting, wire
+
+    ids = list(dict.fromkeys(_ids(task_ids)))
+    if not ids:
+        raise RawgenaiError("missing_task_id")
+    for task_id in ids:
+        wire.check_task_id(task_id)
+    _check_output(output, ids)
+    minutes = _minutes(ids[0]) if len(ids) == 1 else None
+    with Display(Watch("waiting", minutes), quiet=quiet) as display:
+        ending = _Ending(output, display, verbose=verbose, quiet=quiet)
+        try:
+            looks = tasks.wait_all(
+                ids,
+                timeout=waiting.TIMEOUT if timeout is None else timeout,
+                interval=poll_interval,
+                warn=streams.warner(quiet=quiet),
+                seen=display.seen,
+            )
+            single = ending.envelope(next(looks)) if len(ids) == 1 else None
+            _each(len(ids), looks, ending)
+        except KeyboardInterrupt:
+            display.pause()
+            left = [task_id for task_id in ids if task_id not in ending.done]
+            streams.err(how_to_go_on(left, output))
+            raise
+        return single
+
+
+def how_to_go_on(task_ids: list[str], output: str | None) -> str:
+    """Say to who stopped waiting that the tasks were not stopped, and how to wait for them again."""
+    they = f"task {task_ids[0]} goes on" if len(task_ids) == 1 else f"{len(task_ids)} tasks go on"
+    to = ["-o", output] if output else []
+    return f"{they}: {shlex.join(['rawgenai', 'dashscope', 'video', 'wait', *task_ids, *to])}"
+
+
+def _ids(words: tuple[str, ...]) -> Iterator[str]:
+    for word in words:
+        if word == "-":
+            yield from sys.stdin.read(MAX_STDIN).split()
+        else:
+            yield word
+
+
+def _check_output(output: str | None, ids: list[str]) -> None:
+    """Find a place that cannot be written to before the waiting, not after it."""
+    from rawgenai import files
+
+    if output is None:
+        return
+    if len(ids) > 1 and _NAME not in output:
+        raise RawgenaiError("invalid_usage", f"several clips cannot all be {output!r}: put {_NAME} into the name")
+    for task_id in ids:
+        files.check_target(output.replace(_NAME, task_id))
+
+
+def _minutes(task_id: str) -> tuple[int, int] | None:
+    """Tell how long a task of this model usually takes, where the ledger knows the model."""
+    from rawgenai.dashscope.models import MODELS
+    from rawgenai.dashscope.recording import recorded
+
+    with suppress(RawgenaiError), recorded(None, create=False) as book:
+        row = book.find(task_id)
+        model = MODELS.get(row.model) if row else None
+        return model.minutes if model else None
+    return None
+
+
+class _Ending:
+    """What becomes of a task that has ended: its clip on disk, its envelope."""
+
+    def __init__(self, output: str | None, display: Display, *, verbose: bool, quiet: bool) -> None:
+        self.done: list[str] = []
+        self._output = output
+        self._display = display
+        self._verbose = verbose
+        self._quiet = quiet
+
+    def envelope(self, look: "Look") -> dict[str, Any]:
+        """Download the clip, where that is wanted, and say how the task ended. Raises RawgenaiError."""
+        from rawgenai.cli.status import shown
+        from rawgenai.dashscope import wire
+
+        self._display.pause()
+        if isinstance(look.found, RawgenaiError):
+            raise look.found
+        if look.found.status == "failed" or (self._output and look.found.status == "canceled"):
+            raise wire.failure(look.found)
+        file = self._download(look.found) if self._output else None
+        self.done.append(look.task_id)
+        return shown(look.found, verbose=self._verbose, file=file)
+
+    def _download(self, task: "Task") -> str:
+        from rawgenai.dashscope import tasks
+
+        output = (self._output or "").replace(_NAME, task.task_id)
+        with streams.transfer(os.path.basename(output), quiet=self._quiet) as progress:
+            warn = streams.warner(quiet=self._quiet)
+            return tasks.download(task.task_id, output, task=task, warn=warn, progress=progress)
+
+
+_URGENCY = (5, 4, 3, 1)  # of exit statuses: what can still become something comes before what cannot
+
+
+def _each(count: int, looks: Iterator["Look"], ending: _Ending) -> None:
+    """Print a line for each task as it ends. Raises, of the errors among them, the most urgent."""
+    from rawgenai import envelope
+
+    errors: list[RawgenaiError] = []
+    for look in looks:
+        try:
+            line = ending.envelope(look)
+        except RawgenaiError as error:
+            ending.done += [look.task_id] if error.code != "wait_timeout" else []
+            errors.append(error)
+            line = envelope.failure(error)
+        streams.out(envelope.dumps(line))
+    if errors:
+        worst = min(errors, key=lambda error: _URGENCY.index(error.status))
+        raise RawgenaiError(
+            worst.code, f"{len(errors)} of {count} tasks have no clip; the first: {worst.message}", final=worst.final
+        )
