@@ -4,6 +4,7 @@ A block is two comment lines around what one of these functions prints; `uv run 
 tests/test_docs.py is red where one is stale. The pages themselves hold no logic.
 """
 
+import inspect
 import io
 import os
 import re
@@ -22,6 +23,7 @@ import click
 from click.testing import CliRunner
 from PIL import Image
 
+from rawgenai import dashscope
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
 from rawgenai.dashscope.models import DEFAULT_MODELS, FORMATS, MODELS, REGIONS, SIZES, Limits
@@ -187,6 +189,36 @@ def help_pages() -> None:
         print(f"## {' '.join(('rawgenai', *path))}\n\n```text\n{result.output.rstrip()}\n```\n")
 
 
+# --- the library ---------------------------------------------------------------------------------------------------
+
+
+def python_api() -> None:
+    """Print the functions of the Python API: what each takes, and its docstring."""
+    for name in sorted(dashscope.__all__):
+        function = getattr(dashscope, name)
+        if not inspect.isfunction(function):
+            continue
+        signature = inspect.signature(function)
+        parameters = [_parameter(parameter) for parameter in signature.parameters.values()]
+        named = next((i for i, p in enumerate(signature.parameters.values()) if p.kind is p.KEYWORD_ONLY), None)
+        parameters[named:named] = ["*"] if named is not None else []
+        takes = "\n".join(f"    {parameter}," for parameter in parameters)
+        returns = _type(signature.return_annotation)
+        print(f"### {name}\n\n```text\n{name}(\n{takes}\n) -> {returns}\n```\n\n{inspect.getdoc(function)}\n")
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return f"{parameter.name}: {_type(parameter.annotation)}"
+    plain = isinstance(parameter.default, str | int | float | None)
+    return f"{parameter.name}: {_type(parameter.annotation)} = {parameter.default if plain else '...'}"
+
+
+def _type(annotation: Any) -> str:
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
+
+
 # --- the examples on the pages -------------------------------------------------------------------------------------
 
 # Words of the shell that may stand before a command, besides NAME=value.
@@ -229,6 +261,7 @@ def _commands(line: str) -> Iterator[tuple[list[str], bool]]:
         elif re.fullmatch("[();|&]+", word):
             while words and (words[0] in _BEFORE or re.fullmatch(r"\w+=.*", words[0])):
                 words.pop(0)
+                del words[: 2 if words[:1] == ["--extra"] else 0]  # of `uv run`
             if words and words[0] == "rawgenai":
                 yield words[1:], given
             words, given = [], word == "|"

@@ -1,5 +1,6 @@
 """``rawgenai dashscope video generate``."""
 
+import os
 from typing import Any
 
 import click
@@ -103,7 +104,9 @@ def generate(
         except KeyboardInterrupt:
             stages.end()
             if stages.task is not None:
-                streams.err(how_to_go_on([stages.task.task_id], output))
+                default = os.path.join(os.environ.get("OUTPUT_DIR") or "output", generation.FOLDER, "{task_id}.mp4")
+                place = output or default.format(task_id=stages.task.task_id)
+                streams.err(how_to_go_on([stages.task.task_id], place))
             raise
         finally:
             stages.end()
