@@ -100,6 +100,37 @@ class Send(Protocol):
     def __call__(self, request: Request, receive: Receive | None = None) -> Response: ...
 
 
+def parse_json(text: str) -> Json:
+    """Parse JSON that means the same to everybody: no NaN or infinity, also not by 1e999, and no key twice.
+
+    Raises ValueError with a sentence, whatever the text is.
+    """
+    import json
+
+    try:
+        return json.loads(text, parse_constant=_reject, parse_float=_finite, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _reject(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address can only mean this machine."""
     if host == "localhost" or host.endswith(".localhost"):

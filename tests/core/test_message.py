@@ -1,8 +1,10 @@
 """Messages as values; which hosts can only mean this machine."""
 
+import json
+
 import pytest
 
-from rawgenai.message import Media, NotSent, Request, Response, Unknown, is_loopback
+from rawgenai.message import Media, NotSent, Request, Response, Unknown, is_loopback, parse_json
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,18 @@ def test_what_became_of_a_request_has_a_code_and_a_sentence() -> None:
     assert (Unknown("timeout", "late").code, str(Unknown("timeout", "late"))) == ("timeout", "late")
     assert NotSent("connection_error", "refused").passing
     assert not NotSent("connection_error", "no trust", passing=False).passing
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2.5, null, "猫"]}', "[]", "1e300"])
+def test_json_that_everybody_reads_alike_is_read(text: str) -> None:
+    assert parse_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", '{"a": 1, "a": 2}', "NaN", "[-Infinity]", "1e999", "[-1e999]", "1" * 5000, "[" * 100_000, "\ufeff1"],
+    ids=lambda text: text[:20],
+)
+def test_json_that_somebody_reads_otherwise_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_json(text)
