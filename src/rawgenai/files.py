@@ -83,13 +83,29 @@ def read_prompt(source: str, stdin: BinaryIO | None = None) -> str:
 
 
 def _read_prompt_file(path: str) -> bytes:
+    return _read_file(path, "--prompt-file", MAX_PROMPT)
+
+
+def _read_file(path: str, flag: str, most: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_PROMPT + 1)
+            return file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RawgenaiError("file_not_found", f"--prompt-file {path!r} does not exist") from error
+        raise RawgenaiError("file_not_found", f"{flag} {path!r} does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise RawgenaiError("invalid_usage", f"--prompt-file {path!r} cannot be read: {reason(error)}") from error
+        raise RawgenaiError("invalid_usage", f"{flag} {path!r} cannot be read: {reason(error)}") from error
+
+
+def read_bounded(source: str, flag: str, most: int) -> bytes:
+    """The bytes of a file, or of stdin where ``source`` is ``"-"``: at most ``most`` and one, so that endless ones end.
+
+    Raises RawgenaiError: file_not_found, invalid_usage (a folder, unreadable, or no stdin).
+    """
+    if source != "-":
+        return _read_file(source, flag, most)
+    if not stdin_is_given():
+        raise RawgenaiError("invalid_usage", f"{flag} '-' means stdin, and stdin is neither a pipe nor a file")
+    return sys.stdin.buffer.read(most + 1)
 
 
 def _decode(raw: bytes) -> str:

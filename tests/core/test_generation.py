@@ -280,9 +280,10 @@ def test_a_submission_that_an_earlier_call_left_open_is_settled_before_anything_
     def killed(*_: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Ledger, "accept", killed)
-        world.generate()
+        with pytest.raises(Killed):
+            world.generate()
     assert [row.state for row in world.ledger.rows()] == ["intended"]
     world.generate()
     assert world.posts() == 1

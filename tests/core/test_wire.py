@@ -364,9 +364,11 @@ def test_a_usage_that_is_none_is_left_out(usage: Any) -> None:
     assert (found.duration, found.resolution) == (None, None)
 
 
-def test_an_infinite_length_is_left_out() -> None:
-    body = b'{"output": {"task_id": "t", "task_status": "SUCCEEDED"}, "usage": {"duration": 1e999}}'
-    assert wire.parse_task(Response(200, {}, body), "t").duration is None
+def test_an_answer_with_an_infinite_length_is_no_json() -> None:
+    body = b'{"output": {"task_id": "%s", "task_status": "SUCCEEDED"}, "usage": {"duration": 1e999}}' % TASK.encode()
+    with pytest.raises(RawgenaiError) as caught:
+        wire.parse_task(Response(200, {}, body), TASK)
+    assert caught.value.code == "server_error"
 
 
 def test_a_succeeded_task_has_its_clip_and_prompts() -> None:

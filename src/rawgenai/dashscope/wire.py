@@ -23,7 +23,7 @@ from rawgenai.dashscope.models import (
 from rawgenai.dashscope.rules import normal_size
 from rawgenai.dashscope.spec import INPUTS, Spec, media_of
 from rawgenai.errors import RawgenaiError
-from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback
+from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback, parse_json
 
 # --- Spec -> Request ---------------------------------------------------------------------------------------------
 
@@ -660,29 +660,15 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def _json_object(response: Response) -> dict[str, Any]:
     """Parse a body that must be a JSON object; of an error status, also nothing at all."""
-    import json
-
     try:
-        text = response.body.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_reject, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
+        value = parse_json(response.body.decode("utf-8-sig"))
+    except ValueError:
         value = None
     if isinstance(value, dict):
         return value
     if response.status != 200:
         return {}
     raise RawgenaiError("server_error", "the server's answer is not the JSON object it should be")
-
-
-def _reject(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
-    return value
 
 
 def _dict(value: Any) -> Mapping[str, Any]:
