@@ -26,7 +26,9 @@ from PIL import Image
 from rawgenai import dashscope
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
-from rawgenai.dashscope.models import DEFAULT_MODELS, FORMATS, MODELS, REGIONS, SIZES, Limits
+from rawgenai.cli.models import spans
+from rawgenai.dashscope.budget import VIDEO_CAPS
+from rawgenai.dashscope.models import CURRENCY, DEFAULT_MODELS, FORMATS, MODELS, PRICES_DATE, REGIONS, SIZES, Limits
 from rawgenai.dashscope.spec import INPUTS
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
@@ -57,7 +59,7 @@ def models() -> None:
                 f"`{row.name}`",
                 row.mode,
                 ", ".join(row.resolutions),
-                _spans(row.durations),
+                spans(row.durations),
                 row.prompt_limit,
                 ", ".join(row.regions),
                 ", ".join(sorted(row.features)),
@@ -103,9 +105,22 @@ def _limits(found: Limits) -> tuple[str, ...]:
     return (formats + alpha, f"{found.bytes // 2**20} MB", *spans, ", ".join(usual) or "-")
 
 
-def _spans(numbers: tuple[int, ...]) -> str:
-    whole = len(numbers) > 1 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
-    return f"{numbers[0]}-{numbers[-1]}" if whole else ", ".join(map(str, numbers))
+def prices() -> None:
+    """Print the list prices: a row for each model and sound, and for all regions where they are the same."""
+    regions: dict[tuple[str, ...], list[str]] = {}
+    for row in MODELS.values():
+        for sound, table in (("", row.prices), ("without sound", row.silent_prices)):
+            for region, tiers in table.items():
+                cells = (f"`{row.name}`", sound, *(tiers.get(tier, "-") for tier in SIZES))
+                regions.setdefault(cells, []).append(region)
+    print(f"{CURRENCY} a second, list of {PRICES_DATE}:\n")
+    rows = ((name, ", ".join(where), *cells) for (name, *cells), where in regions.items())
+    _table(("Model", "Region", "Sound", *SIZES), rows)
+
+
+def video_caps() -> None:
+    """Print how much of each reference video is billed, by the number of references."""
+    _table(("References in all", "Seconds billed of each video, at most"), VIDEO_CAPS.items())
 
 
 def defaults() -> None:

@@ -56,7 +56,9 @@ def test_a_stale_block_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "models.md" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("function", ["models", "error_codes", "help_pages", "requests", "exit_statuses", "faults"])
+@pytest.mark.parametrize(
+    "function", ["models", "prices", "error_codes", "help_pages", "requests", "exit_statuses", "faults"]
+)
 def test_what_can_be_printed_is_on_a_page(function: str) -> None:
     assert any(f"_pages.{function}()" in read(page) for page in PAGES)
 

@@ -19,6 +19,7 @@ video = Group(
         "wait": ("rawgenai.cli.wait:wait", "Wait until tasks have ended."),
         "download": ("rawgenai.cli.download:download", "Download the clip of a succeeded task."),
         "recover": ("rawgenai.cli.recover:recover", "Settle what nobody knows, and fetch what was paid."),
+        "models": ("rawgenai.cli.models:models", "List the models: what each one takes, where, and its list price."),
     },
 )
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -75,6 +75,21 @@ def discard(stream: TextIO) -> None:
         os.close(nowhere)
     except (OSError, ValueError, AttributeError):
         return
+
+
+def is_screen() -> bool:
+    """Tell whether stdout is a terminal, where a table is better than an envelope."""
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+
+
+def drawn(draw: Callable[[int], Iterable[Any]]) -> str:
+    """Draw what rich can draw as text for stdout; ``draw`` is given the columns that there are."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(*draw(console.width), sep="\n")
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def is_person() -> bool:

@@ -55,14 +55,15 @@ def select_model(spec: Spec, mode: str) -> Model:
     name = DEFAULT_MODELS[mode] if spec.model is None else spec.model
     row = MODELS.get(name)
     if row is None:
-        raise RawgenaiError("invalid_model", f"--model {name!r} is not known{_nearest(name)}")
+        raise RawgenaiError("invalid_model", f"--model {name!r} is not known{nearest(name)}")
     if row.mode != mode:
         fitting = _listed(model.name for model in MODELS.values() if model.mode == mode)
         raise RawgenaiError("invalid_model", f"--model {name} is for {row.mode}; these inputs mean {mode}: {fitting}")
     return row
 
 
-def _nearest(name: str) -> str:
+def nearest(name: str) -> str:
+    """Go on after a name that no model has: the nearest ones, or all."""
     import difflib
 
     near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.5)

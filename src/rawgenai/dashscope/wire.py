@@ -15,6 +15,7 @@ from rawgenai.dashscope.models import (
     DEFAULT_DURATION,
     DEFAULT_RATIO,
     DEFAULT_RESOLUTION,
+    REGION_IDS,
     REGIONS,
     SIZED_MODES,
     SIZES,
@@ -41,7 +42,7 @@ def create_request(spec: Spec, model: Model) -> Request:
     body = {
         "model": model.name,
         "input": {key: value for key, value in {**texts, **media}.items() if value},
-        "parameters": _parameters(spec, model),
+        "parameters": parameters_of(spec, model),
     }
     headers = {"X-DashScope-Async": "enable"}
     if any(isinstance(leaf, str) and leaf.startswith("oss://") for _, leaf in media_of(spec)):
@@ -49,7 +50,8 @@ def create_request(spec: Spec, model: Model) -> Request:
     return Request("POST", _PATHS.get(model.mode, _PATH), headers, body)
 
 
-def _parameters(spec: Spec, model: Model) -> dict[str, Any]:
+def parameters_of(spec: Spec, model: Model) -> dict[str, Any]:
+    """Write what decides about the clip: size or tier, length, sound and the rest; a bill is read from it, too."""
     resolution = spec.resolution or DEFAULT_RESOLUTION
     parameters: dict[str, Any] = {}
     if model.mode in SIZED_MODES:
@@ -700,9 +702,14 @@ def _shown(text: str | None) -> str | None:
 
 
 def region(base_url: str) -> str | None:
-    """Tell the region that a base URL belongs to; None where its host is none of the shared ones."""
-    host = urlsplit(base_url).hostname
-    return next((name for name, shared in REGIONS.items() if shared is not None and shared == host), None)
+    """Tell the region that a base URL belongs to; None where its host is neither a shared one nor a workspace's."""
+    host = urlsplit(base_url).hostname or ""
+    names = (name for name, shared in REGIONS.items() if host == shared or host.endswith(_workspaces(name)))
+    return next(names, None)
+
+
+def _workspaces(region: str) -> str:
+    return f".{REGION_IDS[region]}.maas.aliyuncs.com"
 
 
 def region_warnings(model: Model, base_url: str) -> list[str]:

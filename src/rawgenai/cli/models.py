@@ -1,0 +1,248 @@
+"""``rawgenai dashscope video models``."""
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rawgenai.cli import streams
+from rawgenai.cli.command import Command
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.models import Limits, Model, Prices
+
+_EXAMPLES = """\b
+Examples:
+  rawgenai dashscope video models
+  rawgenai dashscope video models wan2.6-i2v-flash
+  rawgenai dashscope video models --mode i2v --region singapore
+  rawgenai dashscope video models | jq -r '.models[] | select(.default) | .name'
+
+\b
+The modes: t2v 文生视频, i2v 图生视频, r2v 参考生视频, kf2v 首尾帧生视频, vace 视频编辑."""
+
+
+@click.command(
+    cls=Command, epilog=_EXAMPLES, short_help="List the models: what each one takes, where, and its list price."
+)
+@click.argument("model", required=False)
+@click.option("--mode", metavar="MODE", help="Only the models of a mode: t2v, i2v, r2v, kf2v or vace.")
+@click.option("--region", metavar="REGION", help="Only what a region offers: beijing, singapore, virginia, frankfurt.")
+@click.option("--json", "as_json", is_flag=True, help="Print the envelope at a terminal too, not a table.")
+def models(model: str | None, *, mode: str | None, region: str | None, as_json: bool) -> dict[str, Any] | str:
+    """List the models: what each one takes, where, and its list price; or one MODEL in full.
+
+    Prices are those of a dated list: check the price page.
+    """
+    from rawgenai import envelope
+    from rawgenai.dashscope import rules
+    from rawgenai.dashscope.models import MODELS, MODES, REGIONS
+    from rawgenai.errors import RawgenaiError
+
+    if model is not None and model not in MODELS:
+        raise RawgenaiError("invalid_model", f"{model!r} is no known model{rules.nearest(model)}")
+    _check_word("--mode", mode, MODES)
+    _check_word("--region", region, REGIONS)
+    asked = MODELS.values() if model is None else [MODELS[model]]
+    rows = [row for row in asked if mode in (None, row.mode) and region in (None, *row.regions)]
+    if as_json or not streams.is_screen():
+        return envelope.success(models=[shown(row) for row in rows])
+    if not rows:
+        return "No model is like that."
+    if model is not None:
+        return streams.drawn(lambda _: map(_page, rows))
+    return streams.drawn(lambda width: _tables(rows, region, width))
+
+
+def _check_word(flag: str, word: str | None, words: Collection[str]) -> None:
+    from rawgenai.errors import RawgenaiError
+
+    if word is not None and word not in words:
+        raise RawgenaiError("invalid_usage", f"{flag} {word!r} is not one of {', '.join(words)}")
+
+
+# --- for programs ------------------------------------------------------------------------------------------------
+
+
+def shown(row: "Model") -> dict[str, Any]:
+    """Write a row as JSON values; what it does not have is left out."""
+    from rawgenai.dashscope.models import DEFAULT_DURATION
+
+    return _present(
+        name=row.name,
+        mode=row.mode,
+        series=row.series,
+        default=_is_default(row),
+        resolutions=list(row.resolutions),
+        default_resolution=row.default_resolution,
+        sizes=list(row.sizes),
+        durations=list(row.durations),
+        default_duration=DEFAULT_DURATION,
+        features=sorted(row.features),
+        sound=row.sound,
+        regions=list(row.regions),
+        prompt_limit=row.prompt_limit,
+        max_refs=row.max_refs or None,
+        max_ref_videos=row.max_ref_videos or None,
+        limits={kind: _limits(limits) for kind, limits in row.limits.items()},
+        usual_minutes=list(row.minutes),
+        list_price=_list_price(row),
+    )
+
+
+def _is_default(row: "Model") -> bool:
+    from rawgenai.dashscope.models import DEFAULT_MODELS
+
+    return DEFAULT_MODELS.get(row.mode) == row.name
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _limits(limits: "Limits") -> dict[str, Any]:
+    from rawgenai.dashscope.models import FORMATS
+
+    return _present(
+        formats=[FORMATS[mime] for mime in limits.formats],
+        bytes=limits.bytes,
+        sides=limits.sides,
+        seconds=limits.seconds,
+        alpha=limits.alpha if limits.sides else None,
+        usual_bytes=limits.usual_bytes,
+        usual_sides=limits.usual_sides,
+    )
+
+
+def _list_price(row: "Model") -> dict[str, Any] | None:
+    from rawgenai.dashscope.models import CURRENCY, PRICES_DATE, PRICES_NOTE
+
+    if not row.prices:
+        return None
+    silent = _numbers(row.silent_prices) if row.silent_prices else None
+    prices = _present(per_second=_numbers(row.prices), per_second_silent=silent)
+    return {"currency": CURRENCY, **prices, "as_of": PRICES_DATE, "note": PRICES_NOTE}
+
+
+def _numbers(prices: "Prices") -> dict[str, dict[str, float]]:
+    return {region: {tier: float(price) for tier, price in tiers.items()} for region, tiers in prices.items()}
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+_NEEDED = 3  # columns, the first ones, without which a table says too little
+
+
+def _tables(rows: list["Model"], region: str | None, width: int) -> Iterator[Any]:
+    """Draw a table for each mode, with as many columns as fit; where too few do, lists are written downwards."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from rawgenai.dashscope.models import MODES
+
+    heads, lines, widths, gap = _laid_out(rows, region, width)
+    for mode, words in MODES.items():
+        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
+        for head, columns in zip(heads, widths, strict=False):
+            table.add_column(head, width=columns, header_style="dim", overflow="fold")
+        for row, line in zip(rows, lines, strict=True):
+            if row.mode == mode:
+                table.add_row(*line[: len(widths)])
+        if table.row_count:
+            yield Text("  ".join((mode, *words)), style="bold")
+            yield table
+            yield ""
+    yield _note(heads[len(widths) :], region)
+
+
+def _laid_out(rows: list["Model"], region: str | None, width: int) -> tuple[list[str], list[list[str]], list[int], int]:
+    """Return the heads, the lines, the widths of the columns that fit, and the gap between them."""
+    from rawgenai.dashscope.models import CURRENCY
+
+    for comma, seconds, gap in ((", ", "Seconds", 2), ("\n", "s", 1)):
+        heads = ["Model", seconds, f"{CURRENCY}/s", "Sound", "Regions"]
+        lines = [_cells(row, region, comma) for row in rows]
+        widths = _fitting([heads, *lines], width, gap)
+        if len(widths) >= _NEEDED:
+            break
+    return heads, lines, widths, gap
+
+
+def _fitting(lines: list[list[str]], width: int, gap: int) -> list[int]:
+    """Say how wide each column is, of those that fit; the first one is always there."""
+    widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in zip(*lines, strict=True)]
+    ends = range(1, len(widths) + 1)
+    return widths[: max(1, sum(sum(widths[:end]) + gap * (end - 1) <= width for end in ends))]
+
+
+def _cells(row: "Model", region: str | None, comma: str) -> list[str]:
+    default = " *" if _is_default(row) else ""
+    prices = _prices(row, region or row.regions[0], comma, rounded=True)
+    return [row.name + default, spans(row.durations, comma.strip(" ")), prices, row.sound, ", ".join(row.regions)]
+
+
+def spans(numbers: tuple[int, ...], comma: str = ", ") -> str:
+    """Write whole numbers for people: from the first to the last, where none between them is missing."""
+    whole = len(numbers) > 1 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}-{numbers[-1]}" if whole else comma.join(map(str, numbers))
+
+
+def _prices(row: "Model", region: str, comma: str = ", ", *, rounded: bool = False) -> str:
+    """Write each tier with its price, ``"720P 0.6"``, without and with sound where that differs."""
+
+    def price(tier: str) -> str:
+        found = [table[region][tier] for table in (row.silent_prices, row.prices) if tier in table.get(region, {})]
+        return "/".join(f"{float(digits):.3f}".rstrip("0").rstrip(".") if rounded else digits for digits in found)
+
+    return comma.join(f"{tier} {price(tier)}".rstrip() for tier in row.resolutions)
+
+
+def _note(dropped: list[str], region: str | None) -> str:
+    from rawgenai.dashscope.models import CURRENCY, PRICES_DATE, PRICES_NOTE
+
+    where = region or "beijing, else where the model is"
+    prices = f"{CURRENCY}/s: the list price of a second, rounded, as of {PRICES_DATE}, in {where};"
+    narrow = f" Too narrow for: {', '.join(dropped)}." if dropped else ""
+    return (
+        f"* is taken by default. {prices} a/b is without/with sound; {PRICES_NOTE}.{narrow}"
+        " In full:\n  rawgenai dashscope video models MODEL"
+    )
+
+
+def _page(row: "Model") -> Any:
+    """Draw all that a row says."""
+    from rich.table import Table
+
+    from rawgenai.dashscope.models import CURRENCY, DEFAULT_DURATION, MODES, PRICES_DATE, PRICES_NOTE
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    listed = [f"{region}: {_prices(row, region)}" for region in row.prices]
+    both = ["a/b: without/with sound"] if row.silent_prices else []
+    fields = shown(row) | {
+        "mode": f"{row.mode} ({', '.join(MODES[row.mode])})",
+        "default": "yes" if _is_default(row) else "no",
+        "resolutions": [tier + " (default)" * (tier == row.default_resolution) for tier in row.resolutions],
+        "default_resolution": "",  # said beside the tiers
+        "durations": f"{spans(row.durations)} s (default: {DEFAULT_DURATION})",
+        "default_duration": "",
+        "usual_minutes": "{}-{}".format(*row.minutes),
+        "limits": [f"{kind}: {_limits_line(limits)}" for kind, limits in row.limits.items()],
+        "list_price": [*listed, *both, f"{CURRENCY} a second, as of {PRICES_DATE}: {PRICES_NOTE}"] if listed else [],
+    }
+    for name, value in fields.items():
+        comma = "\n" if name in ("limits", "list_price") else ", "
+        text = comma.join(map(str, value)) if isinstance(value, list) else str(value)
+        if text:
+            table.add_row(name.replace("_", " "), text)
+    return table
+
+
+def _limits_line(limits: "Limits") -> str:
+    from rawgenai.dashscope.models import FORMATS
+
+    parts = [", ".join(FORMATS[mime] for mime in limits.formats), f"up to {limits.bytes // 2**20} MB"]
+    parts += ["{}-{} pixels a side".format(*limits.sides)] if limits.sides else []
+    parts += ["{:g}-{:g} s".format(*limits.seconds)] if limits.seconds else []
+    return "; ".join(parts)

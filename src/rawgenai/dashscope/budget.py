@@ -1,0 +1,144 @@
+"""What a clip will be billed by the price list, and whether that is within limits. Pure.
+
+What is billed is read from what would be sent, so that the two cannot differ. Money is Decimal throughout,
+and is never rounded. A list price is what the row of the model has; it is of ``PRICES_DATE`` and no promise.
+"""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from rawgenai.dashscope import wire
+from rawgenai.dashscope.models import (
+    CURRENCY,
+    DEFAULT_DURATION,
+    PRICES_DATE,
+    PRICES_NOTE,
+    SIZES,
+    Model,
+)
+from rawgenai.dashscope.spec import Spec
+from rawgenai.errors import RawgenaiError
+from rawgenai.message import Media
+
+# References in all, images too -> the most seconds that are billed of each video among them (reference 2.3).
+VIDEO_CAPS = {1: Decimal(5), 2: Decimal("2.5"), 3: Decimal("1.65"), 4: Decimal("1.25"), 5: Decimal(1)}
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class Bill(NamedTuple):
+    """What a clip will be billed: seconds of video, and money where the list has a price for it."""
+
+    seconds: Decimal  # the clip's, and those of the reference videos
+    upper_bound: bool  # nobody knows how long a reference video is, so that it may be less
+    price: Decimal | None  # of a second; None where the list has none
+    cost: Decimal | None
+    region: str  # whose price that is
+    region_assumed: bool  # the base URL does not tell the region
+    currency: str = CURRENCY
+    date: str = PRICES_DATE  # of the list
+
+
+def bill(spec: Spec, model: Model, base_url: str) -> Bill:
+    """Say what the clip of a Spec, which the rules allow, will be billed where ``base_url`` leads to.
+
+    Where that does not tell the region, as with the emulator, the first of the model's own is assumed: Beijing, for
+    all models that are there. Failed tasks are not billed. Source: reference 2.3.
+    """
+    parameters = wire.parameters_of(spec, model)
+    known = wire.region(base_url)
+    region = known or model.regions[0]
+    prices = model.silent_prices if parameters.get("audio") is False else model.prices
+    digits = prices.get(region, {}).get(_tier(parameters))
+    price = None if digits is None else Decimal(digits)
+    videos, upper_bound = _reference_seconds(spec, model)
+    seconds = parameters.get("duration", DEFAULT_DURATION) + videos
+    return Bill(
+        seconds=seconds,
+        upper_bound=upper_bound,
+        price=price,
+        cost=None if price is None else price * seconds,
+        region=region,
+        region_assumed=known is None,
+    )
+
+
+def _tier(parameters: dict[str, Any]) -> str:
+    """Name the tier of a request: as it says, or the one that has its exact size."""
+    tiers = (tier for tier, sizes in SIZES.items() if parameters.get("size") in sizes.values())
+    tier: str = parameters.get("resolution") or next(tiers)
+    return tier
+
+
+def _reference_seconds(spec: Spec, model: Model) -> tuple[Decimal, bool]:
+    """Add up the billed seconds of reference videos; also tell whether they are only the most that it can be."""
+    refs = spec.refs or ()
+    local = [ref for ref in refs if isinstance(ref, Media) and ref.mime.startswith("video/")]
+    lengths = [ref.seconds for ref in local]
+    # What only the API will see is a video unless its name says that it is a picture; but no more than are allowed.
+    doubtful = sum(isinstance(ref, str) and not _looks_like_picture(ref) for ref in refs)
+    lengths += [None] * min(doubtful, model.max_ref_videos - len(local))
+    cap = VIDEO_CAPS.get(len(refs), Decimal(0))
+    billed = [cap if length is None else min(round(Decimal(length), 2), cap) for length in lengths]
+    return sum(billed, Decimal(0)), None in lengths
+
+
+def _looks_like_picture(ref: str) -> bool:
+    return ref.startswith("data:image/") or ref.partition("?")[0].lower().endswith(_PICTURES)
+
+
+def check_budget(bill: Bill, *, max_cost: float | None = None, max_seconds: float | None = None) -> None:
+    """Object to a bill over a limit: ``max_cost`` in the bill's currency, ``max_seconds`` billed; None is no limit.
+
+    Raises RawgenaiError `over_budget`, with the numbers, also where there is no price to compare with the limit: a
+    limit that cannot be checked is not kept. `invalid_usage` where a limit is not a number.
+    """
+    for flag, limit, value in (("--max-seconds", max_seconds, bill.seconds), ("--max-cost", max_cost, bill.cost)):
+        if limit is None:
+            continue
+        most = Decimal(str(limit))
+        if most.is_nan():
+            raise RawgenaiError("invalid_usage", f"{flag} {limit} is not a number")
+        if value is None:
+            raise RawgenaiError("over_budget", f"{flag} {_digits(most)} cannot be checked: {sentence(bill)}")
+        if value > most:
+            raise RawgenaiError("over_budget", f"{flag} {_digits(most)}: {sentence(bill)}")
+
+
+def sentence(bill: Bill) -> str:
+    """Say a bill to a person: ``"5 s are billed, 3 CNY by the list (0.6 a second, beijing, 2026-05; check ...)"``."""
+    seconds = f"{'at most ' if bill.upper_bound else ''}{_digits(bill.seconds)} s are billed"
+    if bill.price is None or bill.cost is None:
+        return f"{seconds}; no price is known of this model and resolution in {bill.region}"
+    region = f"{bill.region}{' assumed' if bill.region_assumed else ''}"
+    source = f"{_digits(bill.price)} a second, {region}, {bill.date}; {PRICES_NOTE}"
+    return f"{seconds}, {_digits(bill.cost)} {bill.currency} by the list ({source})"
+
+
+def shown(bill: Bill) -> dict[str, Any]:
+    """Write a bill for an envelope: ``billed_seconds``, and ``list_price`` where it is known.
+
+    ``upper_bound`` and ``region_assumed`` are there only where they are true.
+    """
+    fields: dict[str, Any] = {"billed_seconds": _number(bill.seconds)}
+    if bill.upper_bound:
+        fields["upper_bound"] = True
+    if bill.price is not None and bill.cost is not None:
+        fields["list_price"] = {
+            "amount": float(bill.cost),
+            "currency": bill.currency,
+            "per_second": float(bill.price),
+            "region": bill.region,
+            **({"region_assumed": True} if bill.region_assumed else {}),
+            "as_of": bill.date,
+            "note": PRICES_NOTE,
+        }
+    return fields
+
+
+def _digits(number: Decimal) -> str:
+    """Write a number without an exponent and without zeros at its end."""
+    return f"{number.normalize():f}"
+
+
+def _number(value: Decimal) -> float:
+    return int(value) if value == int(value) else float(value)
