@@ -153,6 +153,15 @@ def test_a_dry_run_needs_no_key_and_leaves_nothing(tmp_path: Path) -> None:
                 "parameters": {"size": "1280*720", "duration": 5, "prompt_extend": True, "watermark": False},
             },
         },
+        "billed_seconds": 5,
+        "list_price": {
+            "amount": 3.0,
+            "currency": "CNY",
+            "per_second": 0.6,
+            "region": "beijing",
+            "as_of": "2026-05",
+            "note": "check the price page",
+        },
     }
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -581,3 +590,30 @@ def test_a_curl_line_sends_a_large_data_uri(seen: list[Sent], tmp_path: Path, ph
     data = base64.b64encode(photo.read_bytes() + bytes(200_000)).decode()
     first, second = sent_twice(seen, tmp_path / "line.sh", "-i", f"data:image/jpeg;base64,{data}", "a")
     assert first == second
+
+
+# --- what it may cost -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["create", "generate"])
+@pytest.mark.parametrize(("flags", "code"), [
+    (["--max-seconds", "4"], "over_budget"),
+    (["--max-seconds", "5"], ""),
+    (["--max-cost", "2.99"], "over_budget"),
+    (["--max-cost", "3"], ""),
+    (["--max-cost", "3", "--resolution", "1080P"], "over_budget"),
+    (["--max-cost", "0"], "over_budget"),
+    (["--max-cost", "-1"], "invalid_usage"),
+    (["--max-cost", "nan"], "invalid_usage"),
+    (["--max-cost", "1e3"], "invalid_usage"),
+    (["--max-seconds", "five"], "invalid_usage"),
+])  # fmt: skip
+def test_what_would_cost_more_than_allowed_is_refused(command: str, flags: list[str], code: str) -> None:
+    done = invoke("dashscope", "video", command, "a cat", "--dry-run", *flags)
+    assert done.code == code
+    assert done.status == (2 if code else 0)
+
+
+def test_an_over_budget_task_is_refused_before_a_key_is_missed() -> None:
+    assert create("a cat", "--max-cost", "1").code == "over_budget"
+    assert create("a cat", "--max-cost", "3").code == "missing_api_key"

@@ -894,7 +894,11 @@ def test_a_download_that_failed_says_why(
         ("https://dashscope.aliyuncs.com/api/v1", "beijing"),
         ("https://dashscope-intl.aliyuncs.com/api/v1", "singapore"),
         ("https://dashscope-us.aliyuncs.com/api/v1", "virginia"),
-        ("https://ws.eu-central-1.maas.aliyuncs.com/api/v1", None),
+        ("https://ws.eu-central-1.maas.aliyuncs.com/api/v1", "frankfurt"),
+        ("https://ws.cn-beijing.maas.aliyuncs.com/api/v1", "beijing"),
+        ("https://ws.ap-northeast-1.maas.aliyuncs.com/api/v1", None),  # no model of the table is there
+        ("https://xcn-beijing.maas.aliyuncs.com/api/v1", None),
+        ("https://ws.cn-beijing.maas.aliyuncs.com.example.com/api/v1", None),
         ("http://127.0.0.1:1/api/v1", None),
         ("emulator", None),
     ],

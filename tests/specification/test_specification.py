@@ -275,7 +275,7 @@ def test_the_statuses_are_the_documented_ones() -> None:
 # Flags that the specification does not have: issue 2, "What to build", 2 and 11; ruling 6 (--no-prompt-extend).
 BEYOND = {
     "create": {"--size", "--strict", "--dry-run", "--no-ledger", "--quiet", "--no-prompt-extend"}
-    | {"--idempotency-key"}
+    | {"--idempotency-key", "--max-cost", "--max-seconds"}
 }
 BEYOND |= {"status": {"--quiet"}, "download": {"--quiet"}}
 COMMANDS: dict[str, click.Command] = {"create": create, "status": status, "download": download}

@@ -32,6 +32,8 @@ def create(
     strict: bool,
     dry_run: str | None,
     no_ledger: bool,
+    max_cost: float | None,
+    max_seconds: float | None,
     idempotency_key: str | None,
     quiet: bool,
     **given: Any,
@@ -52,10 +54,14 @@ def create(
 
     settings = config.load()
     warn = streams.warner(quiet=quiet)
+    from rawgenai.dashscope import budget
+
+    bill = budget.bill(spec, model, settings.base_url)
+    budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run is not None:
         from rawgenai.cli import dryrun
 
-        return dryrun.answer(spec, settings.base_url, dry_run, warn)
+        return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
     from rawgenai.dashscope import tasks
     from rawgenai.ledger import Ledger
 

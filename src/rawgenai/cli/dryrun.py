@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rawgenai.cli import streams
 from rawgenai.message import Media, Request
 
 if TYPE_CHECKING:
+    from rawgenai.dashscope.budget import Bill
     from rawgenai.dashscope.spec import Spec
 
 _ARGUMENT = 100_000  # bytes that one argument of a program may have; Linux ends at 128 KiB, `printf` of a shell nowhere
@@ -17,12 +18,16 @@ _KEY = "$DASHSCOPE_API_KEY"
 _LEAF = "\x00%d\x00"  # stands for a leaf while JSON is written; no text of a request can hold it
 
 
-def answer(spec: "Spec", base_url: str, form: str, warn: Callable[[str], None]) -> dict[str, Any] | str:
-    """Write what would be sent, as an envelope or as a curl line. Raises RawgenaiError where it would be refused."""
+def answer(spec: "Spec", base_url: str, form: str, bill: "Bill", *, quiet: bool) -> dict[str, Any] | str:
+    """Write what would be sent, and what it would be billed, as an envelope or as a curl line.
+
+    Raises RawgenaiError where it would be refused.
+    """
     from rawgenai import envelope
-    from rawgenai.dashscope import rules, wire
+    from rawgenai.dashscope import budget, rules, wire
     from rawgenai.dashscope.spec import with_media
 
+    warn = streams.warner(quiet=quiet)
     model, warnings = rules.select(spec)
     for warning in [*warnings, *wire.region_warnings(model, base_url)]:
         warn(warning)
@@ -31,8 +36,10 @@ def answer(spec: "Spec", base_url: str, form: str, warn: Callable[[str], None]) 
     if form == "curl":
         if uploads:
             warn("the local files that this request names as oss://UPLOADED/... are uploaded by create, not by curl")
+        if streams.is_person() and not quiet:
+            streams.err(budget.sentence(bill))
         return curl(request, base_url)
-    return envelope.success(dry_run=True, request=shown(request, base_url))
+    return envelope.success(dry_run=True, request=shown(request, base_url), **budget.shown(bill))
 
 
 def shown(request: Request, base_url: str) -> dict[str, Any]:

@@ -59,6 +59,8 @@ _ASKING = (
         "--seed", cls=Option, code="invalid_seed", type=integer, metavar="N", help="Random seed, 0 to 2147483647."
     ),
     click.option("--strict", is_flag=True, help="Refuse what would only be warned of, such as a prompt that is cut."),
+    click.option("--max-cost", type=number, metavar="AMOUNT", help="Refuse what costs more by the price list, in CNY."),
+    click.option("--max-seconds", type=number, metavar="S", help="Refuse what is billed for more seconds than these."),
     click.option(
         "--idempotency-key", metavar="KEY", envvar="RAWGENAI_IDEMPOTENCY_KEY",
         help="The same key again gets the same task, and nothing is paid twice (or RAWGENAI_IDEMPOTENCY_KEY).",

@@ -28,7 +28,7 @@ _EXAMPLES = """\b
 Examples:
   rawgenai dashscope video generate "A kitten running in the moonlight" -o kitten.mp4
   rawgenai dashscope video generate "一只猫在花园里玩耍" --ratio 9:16 -o cat.mp4
-  rawgenai dashscope video generate "让画面中的人物微笑" --image photo.jpg -o smile.mp4
+  rawgenai dashscope video generate "让画面中的人物微笑" --image photo.jpg --max-cost 3 -o smile.mp4
   rawgenai dashscope video generate --request request.json | jq -r .video_url
 
 \b
@@ -75,6 +75,8 @@ def generate(
     strict: bool,
     dry_run: str | None,
     no_ledger: bool,
+    max_cost: float | None,
+    max_seconds: float | None,
     idempotency_key: str | None,
     output: str | None,
     no_cache: bool,
@@ -110,10 +112,14 @@ def generate(
     from rawgenai import config
 
     settings = config.load()
+    from rawgenai.dashscope import budget
+
+    bill = budget.bill(spec, model, settings.base_url)
+    budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run is not None:
         from rawgenai.cli import dryrun
 
-        return dryrun.answer(spec, settings.base_url, dry_run, warn)
+        return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
     from rawgenai.dashscope import generation, recovery, tasks, waiting
     from rawgenai.ledger import Ledger
 
@@ -123,7 +129,7 @@ def generate(
         Display(Watch("submitted", model.minutes), quiet=quiet) as display,
         _kept(evidence, settings.base_url, warn) as keep,
     ):
-        stages = Stages(display, output, quiet=quiet)
+        stages = Stages(display, output, budget.sentence(bill), quiet=quiet)
         try:
             clip = generation.generate(
                 spec,
@@ -152,6 +158,8 @@ def generate(
         finally:
             stages.end()
         result = _envelope(clip, normalized, verbose=verbose)
+        if verbose and not clip.cached:
+            result |= budget.shown(bill)
         if keep is not None:
             keep.finish(result)
     return result

@@ -124,8 +124,9 @@ class _Live:
 class Stages:
     """What people see from the upload to the download: a bar, the watch, a bar, one after the other."""
 
-    def __init__(self, display: Display, output: str | None, *, quiet: bool) -> None:
+    def __init__(self, display: Display, output: str | None, bill: str, *, quiet: bool) -> None:
         self.task: Task | None = None
+        self._bill = bill  # said once there is something to pay
         self._display = display
         self._output = output
         self._quiet = quiet
@@ -147,6 +148,8 @@ class Stages:
 
         self.end()
         self.task = task
+        if not self._quiet:
+            streams.err(f"task {task.task_id}: {self._bill}")
         self.seen(Look(task.task_id, task, ended=False))
 
     def seen(self, look: "Look") -> None:
