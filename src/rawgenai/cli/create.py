@@ -54,14 +54,15 @@ def create(
 
     settings = config.load()
     warn = streams.warner(quiet=quiet)
-    from rawgenai.dashscope import budget
+    if max_cost is not None or max_seconds is not None or dry_run is not None:
+        from rawgenai.dashscope import budget
 
-    bill = budget.bill(spec, model, settings.base_url)
-    budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
-    if dry_run is not None:
-        from rawgenai.cli import dryrun
+        bill = budget.bill(spec, model, settings.base_url)
+        budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
+        if dry_run is not None:
+            from rawgenai.cli import dryrun
 
-        return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
+            return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
     from rawgenai.dashscope import tasks
     from rawgenai.ledger import Ledger
 
