@@ -157,14 +157,17 @@ def test_an_envelope_is_one_line_where_nobody_looks() -> None:
 
 
 def _at_terminal(url: str, *arguments: str, both: bool = False, **more: str) -> tuple[Run, bytes]:
-    """Run the command line with stderr, or both streams, at a terminal of 40 columns; what it did, and what it drew."""
+    """Run the command line with stderr, or both streams, at a terminal; what it did, and what it drew.
+
+    It has 40 columns, or as many as COLUMNS says, which the command itself never sees.
+    """
     import fcntl
     import pty
     import struct
     import termios
 
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, int(more.get("COLUMNS", COLUMNS)), 0, 0))
     env = environ(url, **{"TERM": "xterm", **more})
     env.pop("COLUMNS", None)
     drawn = bytearray()
