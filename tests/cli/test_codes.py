@@ -19,8 +19,8 @@ from rawgenai.emulator import sender
 from rawgenai.errors import CODES
 from rawgenai.message import Request, Send
 
-# They belong to commands that later issues bring: wait, cancel, batch.
-LATER = {"wait_timeout", "task_not_cancelable", "over_budget"}
+# They belong to commands that later issues bring: wait, batch.
+LATER = {"wait_timeout", "over_budget"}
 
 CREATE = ("dashscope", "video", "create")
 STATUS = ("dashscope", "video", "status")
@@ -88,6 +88,7 @@ CASES = [
     Case("server_error", 6, (*CREATE, "emulator:html")),
     Case("server_error", 1, (*STATUS, "{broken}")),
     Case("server_error", 4, (*STATUS, "busy"), REAL),
+    Case("task_not_cancelable", 1, ("dashscope", "video", "cancel", "{rude}")),
     Case("access_denied", 3, (*CREATE, "emulator:refuse=AccessDenied.Unpurchased")),
     # Download.
     Case("video_not_ready", 5, (*DOWNLOAD, "{fresh}", *TO)),

@@ -27,6 +27,7 @@ main = Group(
     lazy={
         "dashscope": ("rawgenai.cli.dashscope:dashscope", "Wan models behind Alibaba's DashScope API."),
         "config": ("rawgenai.cli.config:config", "Get and set the key and the region."),
+        "completion": ("rawgenai.cli.completion:completion", "Print the script by which a shell completes our words."),
     },
 )
 main.params.append(
@@ -48,6 +49,10 @@ def _show_version(ctx: click.Context) -> NoReturn:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status (design section 4)."""
+    if "_RAWGENAI_COMPLETE" in os.environ:  # a shell asks for words
+        from rawgenai.cli.completion import answer
+
+        return answer(main)
     result = None
     try:
         result = _call(sys.argv[1:] if argv is None else list(argv))

@@ -18,6 +18,8 @@ video = Group(
         "status": ("rawgenai.cli.status:status", "Get the status of a task."),
         "wait": ("rawgenai.cli.wait:wait", "Wait until tasks have ended."),
         "download": ("rawgenai.cli.download:download", "Download the clip of a succeeded task."),
+        "cancel": ("rawgenai.cli.cancel:cancel", "Take a pending task back, so that it is not paid."),
+        "list": ("rawgenai.cli.listing:list_", "List the tasks that are known, newest first."),
         "recover": ("rawgenai.cli.recover:recover", "Settle what nobody knows, and fetch what was paid."),
         "models": ("rawgenai.cli.models:models", "List the models: what each one takes, where, and its list price."),
     },
@@ -29,6 +31,7 @@ dashscope = Group(
     epilog=_EXAMPLES,
     lazy={
         "video": ("rawgenai.cli.dashscope:video", "Generate videos with the Wan (通义万相) models."),
+        "check": ("rawgenai.cli.check:check", "Check the key, the region and the connection; costs nothing."),
         "emulator": ("rawgenai.cli.emulator:emulator", "Serve a local stand-in for the API on a loopback socket."),
     },
 )

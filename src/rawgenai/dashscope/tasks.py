@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rawgenai.ledger import Ledger
 
 MAX_PAGES = 500  # of the API's list; of 100 tasks each
+CANCEL_PAUSES = (0.0, 1.0, 2.0)  # seconds before each look at a task that should be canceled by now
 
 
 def sender(settings: Settings, environ: Mapping[str, str] = os.environ) -> Send:
@@ -146,8 +147,12 @@ def cancel(
         if error.api_code != "UnsupportedOperation":
             raise explained(error, settings) from error
         refusal = error
-    task = status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
-    if refusal is not None and task.status != "canceled":
+    for pause in CANCEL_PAUSES:  # what is shown may lag behind what was done
+        sleep(pause)
+        task = status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
+        if task.status != "pending":
+            break
+    if task.status != "canceled":
         raise wire.not_cancelable(task, refusal) from refusal
     return task
 

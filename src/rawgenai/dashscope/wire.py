@@ -444,14 +444,14 @@ def failure(task: Task) -> RawgenaiError:
     )
 
 
-def not_cancelable(task: Task, refusal: RawgenaiError) -> RawgenaiError:
-    """Say why a task could not be taken back; what runs, or ran, is paid."""
+def not_cancelable(task: Task, refusal: RawgenaiError | None) -> RawgenaiError:
+    """Say why a task could not be taken back, whether or not the API refused; what runs, or ran, is paid."""
     paid = "it goes on, and is paid" if task.status not in TERMINAL else "it has ended"
     return RawgenaiError(
         "task_not_cancelable",
-        f"task {task.task_id} is {task.status}: only a pending task can be canceled; {paid}",
-        api_code=refusal.api_code,
-        request_id=refusal.request_id,
+        f"task {task.task_id} is {task.status}, and was not canceled: only a pending task can be; {paid}",
+        api_code=refusal.api_code if refusal else None,
+        request_id=refusal.request_id if refusal else task.request_id,
         task_id=task.task_id,
     )
 
