@@ -233,13 +233,13 @@ class Ledger:
         path = self._claim(row.claim) if row.claim else ""
         if not os.path.lexists(path):
             return False
-        try:
-            with files.locked(path, wait=0):
-                _unlink(path)  # who held it is gone
-        except TimeoutError:
-            return True
-        except OSError as error:
-            raise _error(self._path, f"cannot be used: {files.reason(error)}") from error
+        # One looks at a time: two would take each other for the process at work, and a new task would be paid.
+        with _translated(self._path), files.locked(self._claim("looking"), wait=WAIT_SECONDS):
+            try:
+                with files.locked(path, wait=0):
+                    _unlink(path)  # who held it is gone
+            except TimeoutError:
+                return True
         return False
 
     @contextmanager
