@@ -386,6 +386,8 @@ def parse_page(response: Response, now: float) -> Page:
 
 def _listed(row: Mapping[str, Any]) -> Listed | None:
     task_id, created = _text(row.get("task_id")) or "", row.get("gmt_create")
+    if isinstance(created, str) and re.fullmatch(r"\d{1,15}", created, re.ASCII):
+        created = int(created)
     if not _TASK_ID.fullmatch(task_id) or not isinstance(created, int | float):
         return None
     word = str(row.get("status")).upper()
