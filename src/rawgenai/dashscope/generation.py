@@ -161,11 +161,11 @@ class _Line:
         """Find out what became of a submission. Raises RawgenaiError, outcome unknown, where nobody can tell yet."""
         book = self.means.book
         with book.settling():
-            asked = (row.model, row.prompt, row.duration)  # equal ones are told apart only together
-            equal = [each for each in book.unsettled() if (each.model, each.prompt, each.duration) == asked]
-            timeout = max(0.0, self.end - self.means.clock())
-            recovery.settle_all(equal, self.means, absent=self.settle, timeout=timeout)
-            now = book.row(row.id) or row
+            now = book.row(row.id) or row  # another process may have settled it while we waited
+            if now.state in UNSETTLED:
+                timeout = max(0.0, self.end - self.means.clock())
+                recovery.settle_all([now], self.means, absent=self.settle, timeout=timeout)
+                now = book.row(row.id) or row
         if now.state in UNSETTLED:
             error = RawgenaiError(now.code or "connection_error", "an earlier submission of the same is not settled")
             raise wire.unknown(error)
