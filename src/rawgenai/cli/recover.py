@@ -51,9 +51,9 @@ def _envelope(done: "Recovery") -> dict[str, Any]:
     if left:
         message = f"{len(left)} of {len(done.settled)} submissions are not settled ({', '.join(e.end for e in left)})"
         raise RawgenaiError(left[0].row.code or "connection_error", message, outcome="unknown")
-    temporary = [error for _, error in done.failed if error.status == 4]
-    if temporary:
-        raise temporary[0]
+    mendable = [error for _, error in done.failed if error.status == 4 or error.code == "output_write_error"]
+    if mendable:
+        raise mendable[0]
     return envelope.success(
         settled=[
             {"model": each.row.model, "prompt": each.row.prompt, "outcome": each.end, "task_id": each.task_id}
