@@ -196,11 +196,13 @@ class _Line:
     def delivered(self, task_id: str) -> Clip:
         """Wait for a task and download its clip. Raises RawgenaiError, with the task's id."""
         means = self.means
+        created_at = None if means.book.path else means.now()  # what no ledger remembers was created just now
         while True:
             task = tasks.wait(
                 task_id,
                 timeout=max(0.0, self.end - means.clock()),
                 interval=self.interval,
+                created_at=created_at,
                 settings=means.settings,
                 send=means.send,
                 ledger=means.book,

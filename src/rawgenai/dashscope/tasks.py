@@ -166,6 +166,7 @@ def wait(
     *,
     timeout: float = waiting.TIMEOUT,
     interval: float | None = None,
+    created_at: float | None = None,
     settings: Settings | None = None,
     send: Send | None = None,
     ledger: "Ledger | None" = None,
@@ -178,12 +179,13 @@ def wait(
     """Ask about a task until it has ended, and return it: succeeded, failed or canceled.
 
     Looks at it 5 seconds after its creation, then in growing pauses of up to 15, or every ``interval`` seconds, and
-    outlasts whatever the network does. ``seen`` is told of each look. Raises RawgenaiError: `wait_timeout` after
-    ``timeout`` seconds (the task goes on), and those of ``status`` that will not pass.
+    outlasts whatever the network does. ``created_at`` is the moment of its creation (UTC, seconds), where the ledger
+    does not know it: a new task may not be found at once. ``seen`` is told of each look. Raises RawgenaiError:
+    `wait_timeout` after ``timeout`` seconds (the task goes on), and those of ``status`` that will not pass.
     """
     looks = wait_all(
-        [task_id], timeout=timeout, interval=interval, settings=settings, send=send, ledger=ledger, warn=warn,
-        seen=seen, now=now, sleep=sleep, clock=clock,
+        [task_id], timeout=timeout, interval=interval, born={} if created_at is None else {task_id: created_at},
+        settings=settings, send=send, ledger=ledger, warn=warn, seen=seen, now=now, sleep=sleep, clock=clock,
     )  # fmt: skip
     found = next(looks).found
     if isinstance(found, RawgenaiError):
@@ -196,6 +198,7 @@ def wait_all(
     *,
     timeout: float = waiting.TIMEOUT,
     interval: float | None = None,
+    born: Mapping[str, float] | None = None,
     settings: Settings | None = None,
     send: Send | None = None,
     ledger: "Ledger | None" = None,
@@ -205,15 +208,18 @@ def wait_all(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Look]:
-    """Ask about several tasks at once, as ``wait`` does about one, and give the last look at each as it ends."""
+    """Ask about several tasks at once, as ``wait`` does about one, and give the last look at each as it ends.
+
+    ``born`` are the moments of their creation, where the ledger does not know them.
+    """
     ids = list(dict.fromkeys(task_ids))
     for task_id in ids:
         wire.check_task_id(task_id)
     settings = settings or config.load()
     send = send or sender(settings)
-    born: dict[str, float] = {}
+    moments = dict(born or {})
     with warned(warn), recorded(ledger, create=False) as book:
-        born = {row.task_id: row.created_at for each in ids if (row := book.find(each)) and row.task_id}
+        moments |= {row.task_id: row.created_at for each in ids if (row := book.find(each)) and row.task_id}
     known: dict[str, str] = {}
 
     def shown(look: Look) -> None:
@@ -225,8 +231,8 @@ def wait_all(
             explained(task, settings)
         seen(look)
 
-    watched = [(task_id, born.get(task_id)) for task_id in ids]
-    look = waiting.looking(send, born.get, now=now)
+    watched = [(task_id, moments.get(task_id)) for task_id in ids]
+    look = waiting.looking(send, moments.get, now=now)
     yield from waiting.watch(
         watched, look, timeout=timeout, interval=interval, seen=shown, now=now, sleep=sleep, clock=clock
     )
