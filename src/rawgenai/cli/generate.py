@@ -126,10 +126,11 @@ def generate(
     if not quiet:
         streams.emulated(settings.base_url)
     with (
-        Display(Watch("submitted", model.minutes), quiet=quiet) as display,
+        Display(Watch("submitting", model.minutes), quiet=quiet) as display,
         _kept(evidence, settings.base_url, warn) as keep,
     ):
         stages = Stages(display, output, budget.sentence(bill), quiet=quiet)
+        display.show()
         try:
             clip = generation.generate(
                 spec,
@@ -144,10 +145,11 @@ def generate(
                 send=None if keep is None else keep.recording(tasks.sender(settings)),
                 ledger=Ledger(None) if no_ledger else None,
                 strict=strict,
-                warn=warn,
+                warn=stages.warn,
                 progress=stages.progress,
                 created=stages.created,
                 seen=stages.seen if keep is None else _noting(keep, stages.seen),
+                sleep=stages.sleep,
             )
         except KeyboardInterrupt:
             stages.end()

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from rawgenai.dashscope.waiting import Look
     from rawgenai.dashscope.wire import Task
 
-MAX_STDIN = 1024 * 1024  # characters of ids
+MAX_STDIN = 1024 * 1024  # bytes of ids
+_FEW = 5  # ids that a person still likes to copy
 _NAME = "{task_id}"  # in a file's name, where several clips are downloaded
 _EXAMPLES = """\b
 Examples:
@@ -51,8 +53,8 @@ def wait(
 ) -> dict[str, Any] | None:
     """Wait until tasks have ended, whatever the network does meanwhile.
 
-    For several tasks one line of JSON is printed for each, as they end; - reads ids from stdin. Ctrl-C stops the
-    waiting, not the tasks.
+    - reads ids from stdin. For several tasks, and with -, one line of JSON is printed for each as it ends, failures
+    too. Ctrl-C stops the waiting, not the tasks.
     """
     from rawgenai.dashscope import tasks, waiting, wire
 
@@ -62,40 +64,55 @@ def wait(
     for task_id in ids:
         wire.check_task_id(task_id)
     _check_output(output, ids)
-    minutes = _minutes(ids[0]) if len(ids) == 1 else None
-    with Display(Watch("waiting", minutes), quiet=quiet) as display:
+    with Display(_watch(ids), quiet=quiet) as display:
         ending = _Ending(output, display, verbose=verbose, quiet=quiet)
         try:
             looks = tasks.wait_all(
                 ids,
                 timeout=waiting.TIMEOUT if timeout is None else timeout,
                 interval=poll_interval,
-                warn=streams.warner(quiet=quiet),
+                warn=display.warn,
                 seen=display.seen,
+                sleep=display.sleep,
             )
-            single = ending.envelope(next(looks)) if len(ids) == 1 else None
+            if len(ids) == 1 and "-" not in task_ids:
+                return ending.envelope(next(looks))
             _each(len(ids), looks, ending)
         except KeyboardInterrupt:
             display.pause()
-            left = [task_id for task_id in ids if task_id not in ending.done]
-            streams.err(how_to_go_on(left, output))
+            streams.err(how_to_go_on([task_id for task_id in ids if task_id not in ending.done], output))
             raise
-        return single
+    return None
 
 
 def how_to_go_on(task_ids: list[str], output: str | None) -> str:
     """Say to who stopped waiting that the tasks were not stopped, and how to wait for them again."""
-    they = f"task {task_ids[0]} goes on" if len(task_ids) == 1 else f"{len(task_ids)} tasks go on"
     to = ["-o", output] if output else []
-    return f"{they}: {shlex.join(['rawgenai', 'dashscope', 'video', 'wait', *task_ids, *to])}"
+    if len(task_ids) > _FEW:
+        return f"{len(task_ids)} tasks are not stopped, only the waiting; to go on, run the same command again"
+    they = f"{len(task_ids)} tasks are" if len(task_ids) > 1 else "the task is"
+    command = shlex.join(["rawgenai", "dashscope", "video", "wait", *task_ids, *to])
+    return f"{they} not stopped, only the waiting; to go on: {command}"
 
 
 def _ids(words: tuple[str, ...]) -> Iterator[str]:
     for word in words:
         if word == "-":
-            yield from sys.stdin.read(MAX_STDIN).split()
+            yield from _read_ids()
         else:
             yield word
+
+
+def _read_ids() -> list[str]:
+    """Read ids from stdin, which is never waited for at a terminal (ruling 7)."""
+    from rawgenai import files
+
+    if not files.stdin_is_given():
+        raise RawgenaiError("missing_task_id", "'-' reads ids from stdin, and stdin is neither a pipe nor a file")
+    raw = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(raw) > MAX_STDIN:
+        raise RawgenaiError("invalid_usage", f"stdin holds more than {MAX_STDIN // 1024} KiB of task ids")
+    return raw.decode("utf-8-sig", "replace").split()
 
 
 def _check_output(output: str | None, ids: list[str]) -> None:
@@ -110,16 +127,17 @@ def _check_output(output: str | None, ids: list[str]) -> None:
         files.check_target(output.replace(_NAME, task_id))
 
 
-def _minutes(task_id: str) -> tuple[int, int] | None:
-    """Tell how long a task of this model usually takes, where the ledger knows the model."""
+def _watch(ids: list[str]) -> Watch:
+    """Make the watch; of one task it says how old that is and how long its model usually takes, where that is known."""
     from rawgenai.dashscope.models import MODELS
     from rawgenai.dashscope.recording import recorded
 
     with suppress(RawgenaiError), recorded(None, create=False) as book:
-        row = book.find(task_id)
-        model = MODELS.get(row.model) if row else None
-        return model.minutes if model else None
-    return None
+        row = book.find(ids[0]) if len(ids) == 1 else None
+        if row is not None:
+            minutes = MODELS[row.model].minutes if row.model in MODELS else None
+            return Watch("waiting", minutes, age=max(0.0, time.time() - row.created_at))
+    return Watch("waiting", total=len(ids))
 
 
 class _Ending:
@@ -140,7 +158,7 @@ class _Ending:
         self._display.pause()
         if isinstance(look.found, RawgenaiError):
             raise look.found
-        if look.found.status == "failed" or (self._output and look.found.status == "canceled"):
+        if look.found.status != "succeeded":
             raise wire.failure(look.found)
         file = self._download(look.found) if self._output else None
         self.done.append(look.task_id)
@@ -155,9 +173,6 @@ class _Ending:
             return tasks.download(task.task_id, output, task=task, warn=warn, progress=progress)
 
 
-_URGENCY = (5, 4, 3, 1)  # of exit statuses: what can still become something comes before what cannot
-
-
 def _each(count: int, looks: Iterator["Look"], ending: _Ending) -> None:
     """Print a line for each task as it ends. Raises, of the errors among them, the most urgent."""
     from rawgenai import envelope
@@ -167,12 +182,12 @@ def _each(count: int, looks: Iterator["Look"], ending: _Ending) -> None:
         try:
             line = ending.envelope(look)
         except RawgenaiError as error:
-            ending.done += [look.task_id] if error.code != "wait_timeout" else []
+            ending.done += [look.task_id] if error.status == 1 else []  # it failed for good
             errors.append(error)
             line = envelope.failure(error)
         streams.out(envelope.dumps(line))
     if errors:
-        worst = min(errors, key=lambda error: _URGENCY.index(error.status))
-        raise RawgenaiError(
-            worst.code, f"{len(errors)} of {count} tasks have no clip; the first: {worst.message}", final=worst.final
-        )
+        # The higher an exit status, the more can still become of the task: wait longer, try again, give up.
+        worst = max(errors, key=lambda error: error.status)
+        message = f"{len(errors)} of {count} tasks came to an error; the first to act on: {worst.message}"
+        raise RawgenaiError(worst.code, message, task_id=worst.task_id, final=worst.final)

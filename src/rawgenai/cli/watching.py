@@ -14,75 +14,140 @@ if TYPE_CHECKING:
     from rawgenai.dashscope.waiting import Look
     from rawgenai.dashscope.wire import Task
 
-MINUTE = 60.0  # seconds between two lines of a log that say the same
+MINUTE = 60.0  # seconds without news after which a log gets a line all the same
 
 
 class Watch:
     """What is known of the tasks that are waited for, and how long that has been."""
 
     def __init__(
-        self, label: str = "", minutes: tuple[int, int] | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        label: str,
+        minutes: tuple[int, int] | None = None,
+        *,
+        total: int = 1,
+        age: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.label = label
+        self.label = label  # what is done while nothing is known of any task
         self.minutes = minutes  # that a task of this model usually takes
+        self._total = total  # tasks
         self._clock = clock
-        self._start = clock()
-        self._states: dict[str, str] = {}
-        self._said: dict[str, tuple[str, float]] = {}
+        self._start = clock() - age
+        self._states: dict[str, str] = {}  # task -> its status, or the code it ended with
+        self._trouble: dict[str, str] = {}  # task -> why nobody knows just now
+        self._ended: set[str] = set()
 
-    def seen(self, look: "Look") -> None:
-        """Take in what a look showed."""
-        known = self._states.get(look.task_id, "")
+    def seen(self, look: "Look") -> bool:
+        """Take in what a look showed, and tell whether that is news."""
+        before = self.about(look.task_id)
         if not isinstance(look.found, RawgenaiError):
             self._states[look.task_id] = look.found.status
         elif look.ended:
             self._states[look.task_id] = look.found.code
-        else:  # nobody knows just now; what was known is still the best there is
-            self._states[look.task_id] = f"{known.partition(',')[0] or 'unknown'}, {look.found.code}"
+        if isinstance(look.found, RawgenaiError) and not look.ended:
+            self._trouble[look.task_id] = look.found.code
+        else:
+            self._trouble.pop(look.task_id, None)
+        if look.ended:
+            self._ended.add(look.task_id)
+        return self.about(look.task_id) != before
+
+    def about(self, task_id: str) -> str:
+        """How a task stands, in a word or two."""
+        trouble = self._trouble.get(task_id)
+        return self._states.get(task_id, self.label) + (f" (retry: {trouble})" if trouble else "")
 
     def line(self) -> str:
-        """All in one line, short enough for 40 columns where there is one task."""
-        states = list(self._states.values())
-        what = states[0] if len(states) == 1 else ", ".join(f"{n} {state}" for state, n in Counter(states).items())
-        return f"{what or self.label} {self.gone()}{self._usual()}"
+        """All in one line; for one task it is short enough for 40 columns."""
+        if self._total > 1:
+            return f"{len(self._ended)} of {self._total} ended {self.gone()}{self._counts()}"
+        task_id = next(iter({**self._states, **self._trouble}), "")
+        state, _, trouble = self.about(task_id).partition(" ")
+        return f"{state} {self.gone()}" + (f" {trouble}" if trouble else self._usual())
+
+    def _counts(self) -> str:
+        open_ones = [task_id for task_id in {**self._states, **self._trouble} if task_id not in self._ended]
+        counts = Counter(self.about(task_id) for task_id in open_ones)
+        return "; " + ", ".join(f"{count} {state}" for state, count in counts.most_common()) if counts else ""
+
+    def news(self, task_id: str, *, first: bool) -> str:
+        """The line of a log that says how a task stands."""
+        return f"{task_id}: {self.about(task_id)} after {self.gone()}{self._usual() if first else ''}"
 
     def gone(self) -> str:
-        """The time gone, as m:ss."""
-        seconds = int(self._clock() - self._start)
-        return f"{seconds // 60}:{seconds % 60:02}"
+        """The time gone, as m:ss or h:mm:ss."""
+        minutes, seconds = divmod(int(self._clock() - self._start), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
     def _usual(self) -> str:
         return f" (usually {self.minutes[0]}-{self.minutes[1]} min)" if self.minutes else ""
 
-    def news(self, task_id: str) -> str | None:
-        """The line of a log for a task, where its status is new or a minute has passed."""
-        state, now = self._states[task_id], self._clock()
-        said, when = self._said.get(task_id, ("", 0.0))
-        if state == said and now - when < MINUTE:
-            return None
-        self._said[task_id] = state, now
-        return f"{task_id}: {state} after {self.gone()}{'' if said else self._usual()}"
-
 
 class Display:
-    """Shows a watch to whoever looks: a live line at a terminal, else plain lines; nothing where it is quiet."""
+    """Shows a watch to whoever looks: a live line at a terminal, else plain lines; nothing where it is quiet.
 
-    def __init__(self, watch: Watch, *, quiet: bool) -> None:
+    What is shown goes on while ``sleep`` sleeps, so a wait is to sleep with that.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        *,
+        quiet: bool,
+        clock: Callable[[], float] = time.monotonic,
+        nap: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.watch = watch
+        self._quiet = quiet
         self._plain = not quiet and not (streams.is_person() and os.environ.get("TERM") != "dumb")
         self._live = None if quiet or self._plain else _Live(watch)
+        self._clock = clock
+        self._nap = nap
+        self._first = True
+        self._said = clock()
 
     def seen(self, look: "Look") -> None:
         """Show what a look showed."""
-        self.watch.seen(look)
-        news = self.watch.news(look.task_id) if self._plain else None
-        if news is not None:
-            streams.err(news)
+        news = self.watch.seen(look)
+        if self._plain and news:
+            self._say(self.watch.news(look.task_id, first=self._first))
+            self._first = False
+        if self._live:
+            self._live.refresh()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, while a person sees the time go by, and a log gets a line each minute."""
+        if seconds > 0:
+            self.show()
+        end = self._clock() + seconds
+        while (left := end - self._clock()) > 0:
+            minute = max(0.0, self._said + MINUTE - self._clock())
+            self._nap(min(left, minute) if self._plain else left)
+            if self._plain and self._clock() - self._said >= MINUTE:
+                self._say(self.watch.line())
+
+    def _say(self, line: str) -> None:
+        self._said = self._clock()
+        streams.err(line)
+
+    def warn(self, text: str) -> None:
+        """Tell of a warning, above the live line."""
+        if self._quiet:
+            return
+        shown = self._live is not None and self._live.stop()
+        streams.err(f"warning: {text}")
+        if shown:
+            self.show()
+
+    def show(self) -> None:
+        """Show the live line, if there is one."""
         if self._live:
             self._live.start()
 
     def pause(self) -> None:
-        """Take the live line away, until the next look; something else is to be shown."""
+        """Take the live line away, until the next sleep; something else is to be shown."""
         if self._live:
             self._live.stop()
 
@@ -105,13 +170,25 @@ class _Live:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(self, console=Console(stderr=True), refresh_per_second=1, transient=True)
-            self._live.start()
+            console = Console(stderr=True)
+            self._live = Live(self, console=console, refresh_per_second=1, transient=True, redirect_stdout=False)
+            self._live.start(refresh=True)
 
-    def stop(self) -> None:
+    def refresh(self) -> None:
         if self._live is not None:
+            self._live.refresh()
+
+    def stop(self) -> bool:
+        """Take the line away; whether it was there."""
+        if self._live is None:
+            return False
+        try:
             self._live.stop()
-            self._live = None
+        except BaseException:
+            self._live.console.show_cursor(True)  # a second Ctrl-C must not cost the cursor
+            raise
+        self._live = None
+        return True
 
     def __rich_console__(self, _console: Any, _options: Any) -> Iterator[Any]:
         from rich.text import Text
@@ -146,7 +223,6 @@ class Stages:
         """Show the task, from its first moment."""
         from rawgenai.dashscope.waiting import Look
 
-        self.end()
         self.task = task
         if not self._quiet:
             streams.err(f"task {task.task_id}: {self._bill}")
@@ -154,13 +230,26 @@ class Stages:
 
     def seen(self, look: "Look") -> None:
         """Show what a look showed."""
+        self._end_bar()
         self._display.seen(look)
-        if look.ended:
-            self._display.pause()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; a bar stays, and without one the live line shows."""
+        if self._bar is None:
+            self._display.sleep(seconds)
+        else:
+            time.sleep(seconds)
+
+    def warn(self, text: str) -> None:
+        """Tell of a warning, above what is shown."""
+        self._display.warn(text)
 
     def end(self) -> None:
         """Take everything away."""
         self._display.pause()
+        self._end_bar()
+
+    def _end_bar(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
