@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from invoking import invoke
-from test_streams import COLUMNS, _at_terminal, _play
+from terminal import COLUMNS, at_terminal, play
 
 from faulty import CLOSE, KEY, Step, closed_port, hang, header, rawgenai, refuses, reply, says, serving
 from rawgenai import config
@@ -234,9 +234,9 @@ def test_the_emulator_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_person_at_a_terminal_sees_a_table() -> None:
     with serving(TAKEN) as server:
-        run, drawn = _at_terminal(server.url, *CHECK, both=True)
-        _, enveloped = _at_terminal(server.url, *CHECK, "--json", both=True)
-    screen = _play(drawn)
+        run, drawn = at_terminal(server.url, *CHECK, both=True)
+        _, enveloped = at_terminal(server.url, *CHECK, "--json", both=True)
+    screen = play(drawn)
     assert (run.status, screen.widest <= COLUMNS) == (0, True)
     assert screen.lines[0].split() == ["key", f"{MASKED},", "from"]
     assert [line.split() for line in screen.lines[-2:]] == [["reachable", "yes"], ["key", "accepted", "yes"]]
@@ -244,6 +244,6 @@ def test_a_person_at_a_terminal_sees_a_table() -> None:
 
 
 def test_a_person_is_told_that_the_emulator_answers() -> None:
-    _, drawn = _at_terminal("emulator", *CHECK, both=True)
+    _, drawn = at_terminal("emulator", *CHECK, both=True)
     assert b"nothing is sent to DashScope" in drawn.replace(b"\r\n", b" ")
     assert b"nothing is real" in drawn

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from invoking import create, invoke
 from rich.console import Console
-from test_streams import COLUMNS, _at_terminal, _play
+from terminal import COLUMNS, at_terminal, play
 
 from faulty import KEY, TASK, Server, refuses, reply, says, serving, settings, succeeded
 from rawgenai.cli.listing import _WORDS, moment, shown
@@ -398,30 +398,30 @@ def test_a_narrow_terminal_gets_a_few_lines_a_task() -> None:
 
 def test_a_person_at_a_terminal_sees_a_table_and_json_brings_the_envelope_back(book: Ledger) -> None:
     write(book, TASK, "succeeded", prompt=LONG)
-    run, drawn = _at_terminal("emulator", *LIST, both=True)
-    screen = _play(drawn)
+    run, drawn = at_terminal("emulator", *LIST, both=True)
+    screen = play(drawn)
     assert run.status == 0
     assert screen.lines[0] == TASK
     assert screen.widest <= COLUMNS
-    _, drawn = _at_terminal("emulator", *LIST, "--json", both=True)
+    _, drawn = at_terminal("emulator", *LIST, "--json", both=True)
     assert json.loads(drawn)["tasks"][0]["prompt"] == LONG
 
 
 def test_a_person_without_tasks_is_told_so() -> None:
-    _, drawn = _at_terminal("emulator", *LIST, both=True)
+    _, drawn = at_terminal("emulator", *LIST, both=True)
     assert drawn.decode().split("\r\n") == ["no tasks are known", ""]
 
 
 def test_a_person_is_told_that_there_are_more(book: Ledger) -> None:
     write(book, "t1")
     write(book, "t2")
-    assert b"there are more" in _at_terminal("emulator", *LIST, "--limit", "1", both=True)[1]
-    assert b"there are more" not in _at_terminal("emulator", *LIST, "--limit", "2", both=True)[1]
+    assert b"there are more" in at_terminal("emulator", *LIST, "--limit", "1", both=True)[1]
+    assert b"there are more" not in at_terminal("emulator", *LIST, "--limit", "2", both=True)[1]
 
 
 def test_a_dumb_terminal_gets_a_table_without_any_control(book: Ledger) -> None:
     write(book, TASK, prompt=LONG)
-    _, drawn = _at_terminal("emulator", *LIST, both=True, TERM="dumb")
+    _, drawn = at_terminal("emulator", *LIST, both=True, more={"TERM": "dumb"})
     assert b"\x1b" not in drawn
     assert TASK.encode() in drawn
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from invoking import Result, invoke
-from test_streams import COLUMNS, _at_terminal, _play
+from terminal import COLUMNS, at_terminal, play
 
 from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, MODES, REGIONS, Model
 
@@ -187,9 +187,9 @@ _ESCAPE = re.compile(r"\x1b\[[\d;]*m")
 
 def screen(*argv: str, columns: int = COLUMNS, **more: str) -> list[str]:
     """What a terminal shows; nothing is written beyond its last column."""
-    run, drawn = _at_terminal("emulator", *MODELS_COMMAND, *argv, both=True, COLUMNS=str(columns), **more)
+    run, drawn = at_terminal("emulator", *MODELS_COMMAND, *argv, both=True, more={"COLUMNS": str(columns), **more})
     assert run.status == 0
-    played = _play(drawn)
+    played = play(drawn)
     assert played.widest <= columns
     return played.lines
 
@@ -274,7 +274,7 @@ def test_one_model_at_40_columns() -> None:
 
 @posix
 def test_a_terminal_gets_the_envelope_when_it_asks_for_it() -> None:
-    run, drawn = _at_terminal("emulator", *MODELS_COMMAND, "--json", "--mode", "kf2v", both=True)
+    run, drawn = at_terminal("emulator", *MODELS_COMMAND, "--json", "--mode", "kf2v", both=True)
     assert run.status == 0
     assert names(Result(0, drawn.decode(), "")) == names(models("--mode", "kf2v"))
     assert drawn.count(b"\n") > 10  # indented
@@ -287,12 +287,12 @@ def test_no_model_is_said_in_words() -> None:
 
 @posix
 def test_a_dumb_terminal_gets_plain_text() -> None:
-    _, drawn = _at_terminal("emulator", *MODELS_COMMAND, both=True, TERM="dumb")
+    _, drawn = at_terminal("emulator", *MODELS_COMMAND, both=True, more={"TERM": "dumb"})
     assert b"\x1b" not in drawn
     assert "wan2.6-t2v *" in drawn.decode()
 
 
 @posix
 def test_no_colour_is_used_at_all() -> None:
-    _, drawn = _at_terminal("emulator", *MODELS_COMMAND, both=True)
+    _, drawn = at_terminal("emulator", *MODELS_COMMAND, both=True)
     assert set(_ESCAPE.findall(drawn.decode())) <= {"\x1b[0m", "\x1b[1m", "\x1b[1;2m"}

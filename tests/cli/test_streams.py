@@ -4,15 +4,13 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from terminal import COLUMNS, at_terminal, play
 
 import corpus
 from faulty import (
@@ -44,7 +42,6 @@ pytestmark = [
     pytest.mark.platform,
     pytest.mark.skipif(os.name != "posix", reason="shells, pseudo terminals and /dev are POSIX"),
 ]
-COLUMNS = 40
 
 
 # --- stdout and stderr that fail ----------------------------------------------------------------------------------
@@ -156,98 +153,19 @@ def test_an_envelope_is_one_line_where_nobody_looks() -> None:
 # --- a terminal ---------------------------------------------------------------------------------------------------
 
 
-def _at_terminal(url: str, *arguments: str, both: bool = False, **more: str) -> tuple[Run, bytes]:
-    """Run the command line with stderr, or both streams, at a terminal; what it did, and what it drew.
-
-    It has 40 columns, or as many as COLUMNS says, which the command itself never sees.
-    """
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 10, int(more.get("COLUMNS", COLUMNS)), 0, 0))
-    env = environ(url, **{"TERM": "xterm", **more})
-    env.pop("COLUMNS", None)
-    drawn = bytearray()
-
-    def read() -> None:
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:  # Linux's way to say that the other side is closed
-                return
-            if not piece:
-                return
-            drawn.extend(piece)
-
-    reader = threading.Thread(target=read)
-    with subprocess.Popen(
-        command(*arguments),
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs if both else subprocess.PIPE,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        reader.start()
-        stdout = process.stdout.read() if process.stdout else b""
-        process.wait(timeout=30)
-    reader.join()
-    os.close(ours)
-    return Run(process.returncode, stdout.decode(), ""), bytes(drawn)
-
-
-class Screen(NamedTuple):
-    """What a terminal shows after it was written to."""
-
-    lines: list[str]  # not blank
-    widest: int  # column that was ever written to
-    redrawn: int  # how often a line was begun anew
-
-
-_PIECE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|(\r)|(\n)|([^\x00-\x1f\x7f-\x9f])")
-
-
-def _play(written: bytes) -> Screen:
-    """Draw on a screen as a terminal does; what is not known here fails."""
-    text, place = written.decode(), 0
-    rows: dict[int, dict[int, str]] = {}
-    row = column = widest = redrawn = 0
-    while place < len(text):
-        piece = _PIECE.match(text, place)
-        assert piece, f"a terminal would act on {text[place : place + 10]!r}"
-        place = piece.end()
-        argument, control, back, down, letter = piece.groups()
-        if letter:
-            rows.setdefault(row, {})[column] = letter
-            column += 2 if unicodedata.east_asian_width(letter) in "WF" else not unicodedata.combining(letter)
-            widest = max(widest, column)
-        elif back:
-            column, redrawn = 0, redrawn + 1
-        elif down:
-            row += 1
-        elif control == "K":
-            line = rows.get(row, {})
-            rows[row] = {} if argument == "2" else {at: letter for at, letter in line.items() if at < column}
-        elif control == "A":
-            row -= int(argument or 1)
-            assert row >= 0
-        else:
-            assert control in "mhl", f"a terminal would act on {piece[0]!r}"
-    shown = ["".join(line[at] for at in sorted(line)) for _, line in sorted(rows.items())]
-    return Screen([line.rstrip() for line in shown if line.strip()], widest, redrawn)
-
-
 CLIP = clip(3_000_000)
 
 
 def _transfer(
-    tmp_path: Path, name: str = "cat.mp4", *, pause: float = 0.01, both: bool = False, **more: str
+    tmp_path: Path,
+    name: str = "cat.mp4",
+    *,
+    pause: float = 0.01,
+    both: bool = False,
+    more: dict[str, str] | None = None,
 ) -> tuple[Run, bytes]:
     with serving(ranged(CLIP, pause=pause)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
-        run, drawn = _at_terminal(server.url, *download_to(tmp_path / name), both=both, **more)
+        run, drawn = at_terminal(server.url, *download_to(tmp_path / name), both=both, more=more)
     assert run.status == 0, (run, drawn)
     assert (tmp_path / name).read_bytes() == CLIP
     return run, drawn
@@ -267,7 +185,7 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_is_redrawn_in_place_never_wrapped_and_cleared_at_the_end(name: str, tmp_path: Path) -> None:
     run, drawn = _transfer(tmp_path, name, pause=0.03)
-    screen = _play(drawn)
+    screen = play(drawn)
     assert screen.redrawn > 1
     assert screen.widest <= COLUMNS
     assert screen.lines == []
@@ -279,35 +197,35 @@ def test_progress_is_redrawn_in_place_never_wrapped_and_cleared_at_the_end(name:
 
 def test_nothing_but_the_envelope_is_left_on_a_screen_that_shows_both_streams(tmp_path: Path) -> None:
     _, drawn = _transfer(tmp_path, both=True)
-    screen = _play(drawn)
+    screen = play(drawn)
     assert screen.lines[:3] == ["{", '  "success": true,', f'  "task_id": "{TASK}",']
     assert screen.lines[-1] == "}"
     assert len(screen.lines) == 5
 
 
 def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
-    _, drawn = _transfer(tmp_path, TERM="dumb")
+    _, drawn = _transfer(tmp_path, more={"TERM": "dumb"})
     assert not re.search(rb"\x1b|\r(?!\n)", drawn)
     lines = drawn.decode().splitlines()
     assert lines == [f"cat.mp4: {percent}% of 3.0 MB" for percent in (0, 25, 50, 75, 100)]
 
 
 def test_no_color_means_none(tmp_path: Path) -> None:
-    _, drawn = _transfer(tmp_path, NO_COLOR="1")
+    _, drawn = _transfer(tmp_path, more={"NO_COLOR": "1"})
     assert not _COLOUR.search(drawn)
-    assert _play(drawn).redrawn > 1
+    assert play(drawn).redrawn > 1
 
 
 def test_quiet_means_nothing_at_a_terminal(tmp_path: Path) -> None:
     with serving(ranged(CLIP)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
-        run, drawn = _at_terminal(server.url, *download_to(tmp_path / "cat.mp4"), "--quiet")
+        run, drawn = at_terminal(server.url, *download_to(tmp_path / "cat.mp4"), "--quiet")
     assert (run.status, drawn) == (0, b"")
 
 
 def test_a_failure_after_progress_is_the_last_thing_on_the_screen(tmp_path: Path) -> None:
     with serving(ranged(CLIP, cut=900_000), says({}, 404)) as host, serving(succeeded(f"{host.url}/cat.mp4")) as server:
-        run, drawn = _at_terminal(server.url, *download_to(tmp_path / "cat.mp4"))
-    screen = _play(drawn)
+        run, drawn = at_terminal(server.url, *download_to(tmp_path / "cat.mp4"))
+    screen = play(drawn)
     assert (run.status, run.stdout) == (1, "")
     assert (screen.lines[0], screen.lines[-1]) == ("{", "}")
     assert '"code": "url_expired"' in "".join(screen.lines)
@@ -315,8 +233,8 @@ def test_a_failure_after_progress_is_the_last_thing_on_the_screen(tmp_path: Path
 
 def test_an_envelope_is_indented_at_a_terminal() -> None:
     with serving(succeeded("https://clips.example.test/a")) as server:
-        run, drawn = _at_terminal(server.url, *STATUS, both=True)
-        failed, shown = _at_terminal(server.url, *STATUS[:-1], "no id")
+        run, drawn = at_terminal(server.url, *STATUS, both=True)
+        failed, shown = at_terminal(server.url, *STATUS[:-1], "no id")
     assert (run.status, failed.status) == (0, 2)
     assert drawn.decode().splitlines()[:2] == ["{", '  "success": true,']
     assert shown.decode().splitlines()[:2] == ["{", '  "success": false,']
@@ -363,9 +281,9 @@ def test_the_progress_of_an_upload_is_redrawn_in_place_and_cleared(flags: tuple[
         file.write(first.read() + b"\0")
     argv = [word for flag, path in zip(flags, (photo, f"{photo}-2"), strict=False) for word in (flag, path)]
     with _uploading(Early(_taken_slowly)) as server:
-        run, drawn = _at_terminal(server.url, *PROMPT, *argv)
+        run, drawn = at_terminal(server.url, *PROMPT, *argv)
     assert run.status == 0, drawn
-    screen = _play(drawn.partition(b"wan2.6-")[0])  # after it there is a hint
+    screen = play(drawn.partition(b"wan2.6-")[0])  # after it there is a hint
     assert screen.redrawn > 1
     assert screen.widest <= COLUMNS
     assert screen.lines == []
@@ -377,7 +295,7 @@ def test_the_progress_of_an_upload_is_redrawn_in_place_and_cleared(flags: tuple[
 
 def test_an_upload_at_a_dumb_terminal_gets_plain_lines(photo: str) -> None:
     with _uploading(Early(_taken_slowly)) as server:
-        run, drawn = _at_terminal(server.url, *PROMPT, "--ref", photo, TERM="dumb")
+        run, drawn = at_terminal(server.url, *PROMPT, "--ref", photo, more={"TERM": "dumb"})
     assert run.status == 0, drawn
     assert not re.search(rb"\x1b|\r(?!\n)", drawn)
     lines = drawn.decode().splitlines()
@@ -386,8 +304,8 @@ def test_an_upload_at_a_dumb_terminal_gets_plain_lines(photo: str) -> None:
 
 def test_a_failed_upload_leaves_its_envelope_alone_on_the_screen(photo: str) -> None:
     with _uploading(reply(400)) as server:
-        run, drawn = _at_terminal(server.url, *PROMPT, "--ref", photo)
-    screen = _play(drawn)
+        run, drawn = at_terminal(server.url, *PROMPT, "--ref", photo)
+    screen = play(drawn)
     assert (run.status, server.posts()) == (1, 0)
     assert (screen.lines[0], screen.lines[-1]) == ("{", "}")
 
@@ -400,7 +318,7 @@ def test_a_failed_upload_leaves_its_envelope_alone_on_the_screen(photo: str) -> 
 def test_nothing_is_drawn_of_no_upload_or_quietly(argv: tuple[str, ...], photo: str) -> None:
     words = [photo if word == "PHOTO" else word for word in argv]
     with _uploading(Early(_taken_slowly)) as server:
-        run, drawn = _at_terminal(server.url, *(CREATE[:-1] if argv == ("a",) else PROMPT), *words)
+        run, drawn = at_terminal(server.url, *(CREATE[:-1] if argv == ("a",) else PROMPT), *words)
     assert run.status == 0, drawn
     assert b"upload" not in drawn
     assert b"\x1b" not in drawn
@@ -444,7 +362,7 @@ EVIL_ANSWERS: dict[str, tuple[tuple[str, ...], Step]] = {
 def test_no_control_character_of_a_server_reaches_a_terminal(name: str) -> None:
     arguments, step = EVIL_ANSWERS[name]
     with serving(step) as server:
-        run, drawn = _at_terminal(server.url, *arguments, both=True, RAWGENAI_DEBUG="1")
+        run, drawn = at_terminal(server.url, *arguments, both=True, more={"RAWGENAI_DEBUG": "1"})
     assert b"end" in drawn
     assert not _acting(drawn)
     assert (b"Traceback" in drawn) == (run.status != 0)

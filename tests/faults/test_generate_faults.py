@@ -1,23 +1,19 @@
 """From a prompt to a file through each fault of the wire, at every stage: the right file or error, and one POST."""
 
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
+from account import CLIP, START, Answer, Lost, World, task
 from faulty import (
     CLOSE,
     CREATED,
     KEY,
     TASK,
-    Act,
-    Server,
     clip,
     dripped,
     endless,
@@ -28,7 +24,6 @@ from faulty import (
     reply,
     reset,
     says,
-    serving,
     settings,
     then,
 )
@@ -38,120 +33,10 @@ from rawgenai.dashscope.generation import generate
 from rawgenai.errors import RawgenaiError
 from rawgenai.ledger import Ledger
 
-START = 1_800_000_000.0
-CLIP, OTHER = clip(100_000), clip(60_000)
+OTHER = clip(60_000)
 HTML = reply(502, b"<html><h1>502 Bad Gateway</h1>\x1b[31m</html>", "Content-Type: text/html")
 BUSY = refuses(429, "Throttling.RateQuota", "slow down", "Retry-After: 7")
 DENIED = reply(403, b"<Error><Code>AccessDenied</Code></Error>", "Date: Fri, 15 Jan 2027 08:00:00 GMT")
-
-Answer = bytes | Act | str  # "succeeded": what a task says that has ended
-
-
-class World:
-    """An account of the API and the host of its clips on a real socket; a clock that only sleeping moves.
-
-    Each stage (``create``, ``list``, ``status``, ``clip``) has a script of faults; after them it answers as it should:
-    a task runs until it is ``seconds`` old.
-    """
-
-    def __init__(
-        self, scripts: Mapping[str, Sequence[Answer]], *, seconds: float = 40.0, now: Callable[[], float] | None = None
-    ) -> None:
-        self._slept = START
-        self._now = now
-        self.seconds = seconds
-        self.booked: float | None = None  # when the task was
-        self.asked: dict[str, list[float]] = {"create": [], "list": [], "status": [], "clip": []}
-        self.server: Server | None = None
-        self._scripts = {stage: iter(script) for stage, script in scripts.items()}
-        self._lock = threading.Lock()
-
-    @property
-    def time(self) -> float:
-        """The time, which goes by as somebody sleeps, or of itself."""
-        return self._now() if self._now else self._slept
-
-    def sleep(self, seconds: float) -> None:
-        self._slept += seconds
-
-    def url(self) -> str:
-        """The base URL of the API."""
-        assert self.server is not None
-        return self.server.url
-
-    def heal(self) -> None:
-        """Let nothing go wrong any more."""
-        self._scripts = {}
-
-    def answer(self, connection: socket.socket, request: bytes) -> None:
-        """Give the next answer of the stage that a request is about."""
-        stage = _stage(request)
-        with self._lock:
-            self.asked[stage].append(self.time)
-            fault = next(self._scripts.get(stage, iter(())), None)
-            if stage == "create" and (fault is None or isinstance(fault, Lost)):
-                self.booked = self.time
-        if isinstance(fault, str):
-            fault = self.succeeded()
-        then(getattr(self, f"_{stage}") if fault is None else fault)(connection, request)
-
-    def _create(self, connection: socket.socket, _: bytes) -> None:
-        connection.sendall(CREATED)
-
-    def _list(self, connection: socket.socket, _: bytes) -> None:
-        tasks = [{"task_id": "foreign", "model_name": "wan2.6-t2v", "status": "FAILED", "gmt_create": START * 1000}]
-        if self.booked is not None:
-            made = {
-                "task_id": TASK,
-                "request_id": "request-1",
-                "model_name": "wan2.6-t2v",
-                "status": self._status_word(),
-            }
-            tasks.append({**made, "gmt_create": self.booked * 1000})
-        connection.sendall(says({"request_id": "r", "data": tasks, "total_page": 1}))
-
-    def _status(self, connection: socket.socket, request: bytes) -> None:
-        if TASK.encode() not in request:
-            connection.sendall(task("FAILED", task_id="foreign"))
-        elif self._status_word() == "SUCCEEDED":
-            connection.sendall(self.succeeded())
-        else:
-            connection.sendall(task(self._status_word()))
-
-    def _status_word(self) -> str:
-        if self.booked is None:
-            return "UNKNOWN"
-        return "SUCCEEDED" if self.time - self.booked >= self.seconds else "RUNNING"
-
-    def succeeded(self) -> bytes:
-        return task("SUCCEEDED", video_url=f"{self.url()}/clip.mp4?Expires=1799999999", orig_prompt="A kitten")
-
-    def _clip(self, connection: socket.socket, request: bytes) -> None:
-        ranged(CLIP)(connection, request)
-
-
-class Lost:
-    """A fault of the answer alone: the task is booked all the same."""
-
-    def __init__(self, act: bytes | Act) -> None:
-        self._act = then(act)
-
-    def __call__(self, connection: socket.socket, request: bytes) -> None:
-        self._act(connection, request)
-
-
-def _stage(request: bytes) -> str:
-    method, target, _ = request.split(b" ", 2)
-    if method == b"POST":
-        return "create"
-    path = target.partition(b"?")[0].removeprefix(b"/api/v1/")
-    return "list" if path == b"tasks/" else "status" if path.startswith(b"tasks/") else "clip"
-
-
-def task(word: str, task_id: str = TASK, **more: Any) -> bytes:
-    """The status of a task."""
-    output = {"task_id": task_id, "task_status": word, **more}
-    return says({"request_id": "r", "output": output, "usage": {"duration": 5, "SR": 720}})
 
 
 class Case(NamedTuple):
@@ -313,17 +198,9 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
         yield opened
 
 
-@contextmanager
-def _world(scripts: Mapping[str, Sequence[Answer]], **more: Any) -> Iterator[World]:
-    world = World(scripts, **more)
-    with serving(world.answer) as server:
-        world.server = server
-        yield world
-
-
 def _generate(world: World, ledger: Ledger, target: Path, *, slow: float = 10.0, timeout: float = 1800.0) -> None:
     """Generate a clip into a file."""
-    url = world.url()
+    url = world.url
     clip = generate(
         Spec("A kitten"), output=str(target), settings=settings(url), send=http.sender(url, lambda: KEY, slow),
         ledger=ledger, timeout=timeout, now=lambda: world.time, clock=lambda: world.time, sleep=world.sleep,
@@ -340,14 +217,14 @@ def test_generate_ends_with_the_right_file_or_the_right_error_after_one_post(
     target.parent.mkdir()
     target.write_bytes(OLD)
     error = None
-    with _world(case.scripts) as world:
+    with World(case.scripts).served() as world:
         try:
             _generate(world, ledger, target, slow=case.slow, timeout=case.timeout)
         except RawgenaiError as raised:
             error = raised
     [row] = ledger.rows()
     assert (error and error.code, error.status if error else 0) == (case.code, case.exit), error
-    assert (len(world.asked["create"]), row.state) == (case.posts, case.state)
+    assert (world.posts(), row.state) == (case.posts, case.state)
     assert target.read_bytes() == (OLD if error else case.got)
     assert case.looks in (None, len(world.asked["status"]))
     if error:
@@ -367,26 +244,26 @@ def test_the_same_call_goes_on_where_it_stopped_and_pays_for_no_second_task(
     name: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     case, target = CASES[name], tmp_path / "cat.mp4"
-    with _world(case.scripts) as world:
+    with World(case.scripts).served() as world:
         with pytest.raises(RawgenaiError):
             _generate(world, ledger, target, slow=case.slow, timeout=case.timeout)
         world.heal()
         _generate(world, ledger, target)
     assert target.read_bytes() == CLIP
-    assert len(world.asked["create"]) == case.posts + (case.state == "refused")
+    assert world.posts() == case.posts + (case.state == "refused")
     assert len([row for row in ledger.rows() if row.task_id]) == 1
 
 
 @pytest.mark.parametrize("name", ["status: UNKNOWN at first", "clip: cut", "nothing goes wrong"])
 def test_without_a_ledger_a_new_task_may_be_unknown_all_the_same(name: str, tmp_path: Path) -> None:
-    with _world(CASES[name].scripts) as world:
+    with World(CASES[name].scripts).served() as world:
         _generate(world, Ledger(None), tmp_path / "cat.mp4")
     assert (tmp_path / "cat.mp4").read_bytes() == CLIP
-    assert len(world.asked["create"]) == 1
+    assert world.posts() == 1
 
 
 def test_a_busy_server_is_asked_again_when_it_said(ledger: Ledger, tmp_path: Path) -> None:
-    with _world({"status": [refuses(429, "Throttling", "no", "Retry-After: 60")]}) as world:
+    with World({"status": [refuses(429, "Throttling", "no", "Retry-After: 60")]}).served() as world:
         _generate(world, ledger, tmp_path / "cat.mp4")
     assert [time - START for time in world.asked["status"]] == [5, 65]
 
@@ -415,9 +292,9 @@ AS_PROCESS = (
 def test_the_same_holds_for_the_command(name: str, tmp_path: Path) -> None:
     case, target = CASES[name], tmp_path / "cat.mp4"
     flags = ("-o", str(target), "--poll-interval", "0", "--settle", "3")
-    with _world(case.scripts, seconds=0.5, now=time.time) as world:
-        run = rawgenai(world.url(), "dashscope", "video", "generate", "A kitten", *flags)
-    assert (run.status, len(world.asked["create"])) == (case.exit, case.posts), run
+    with World(case.scripts, seconds=0.5, now=time.time).served() as world:
+        run = rawgenai(world.url, "dashscope", "video", "generate", "A kitten", *flags)
+    assert (run.status, world.posts()) == (case.exit, case.posts), run
     if case.code:
         assert (run.stdout, run.error["code"], target.exists()) == ("", case.code, False)
     else:

@@ -164,7 +164,10 @@ class _Line:
             now = book.row(row.id) or row  # another process may have settled it while we waited
             if now.state in UNSETTLED:
                 timeout = max(0.0, self.end - self.means.clock())
-                recovery.settle_all([now], self.means, absent=self.settle, timeout=timeout)
+                try:
+                    recovery.settle_all([now], self.means, absent=self.settle, timeout=timeout)
+                except RawgenaiError as unread:  # the list says nothing of the task
+                    raise wire.unknown(unread) from unread
                 now = book.row(row.id) or row
         if now.state in UNSETTLED:
             error = RawgenaiError(now.code or "connection_error", "an earlier submission of the same is not settled")
