@@ -238,8 +238,10 @@ def clip(size: int = 100_000) -> bytes:
     return b"".join((len(body) + 8).to_bytes(4) + name + body for name, body in boxes)
 
 
-def ranged(body: bytes, etag: str | None = '"one"', *, cut: int | None = None, pause: float = 0) -> Act:
-    """Do as RFC 9110 says: Range, If-Range, 206, 416.
+def ranged(
+    body: bytes, etag: str | None = '"one"', *, cut: int | None = None, pause: float = 0, faithless: bool = False
+) -> Act:
+    """Do as RFC 9110 says: Range, If-Range, 206, 416; ``faithless``: without a look at If-Range.
 
     ``cut`` ends the answer after so many bytes of the body; ``pause`` seconds pass after every tenth of it.
     """
@@ -248,7 +250,7 @@ def ranged(body: bytes, etag: str | None = '"one"', *, cut: int | None = None, p
         tag = [f"ETag: {etag}"] if etag else []
         asked = header(request, "range")
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        if asked is None or header(request, "if-range") not in (None, etag):
+        if asked is None or (header(request, "if-range") not in (None, etag) and not faithless):
             answer, part = reply(200, b"", *tag, length=len(body)), body
         elif start >= len(body):
             answer, part = reply(416, b"", f"Content-Range: bytes */{len(body)}", *tag), b""

@@ -274,6 +274,7 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> str:
 
 _ETAG = re.compile("[0-9A-Za-z_-]{1,64}")
 _NOT_RESUMABLE = "~"  # first character of a random token, which no ETag above has
+_LEFTOVER = 24 * 3600  # seconds after which a part that nobody adds to is nobody's
 
 
 class Part(NamedTuple):
@@ -331,8 +332,13 @@ def part_path(target: str, task_id: str, etag: str, *, token: Callable[[], str] 
 def _part_prefix(target: str, task_id: str) -> str:
     folder, name = os.path.split(target)
     room = MAX_NAME - len(f"..{task_id}..part") - 64  # the longest ETag; a name must not depend on which one it is
-    short = name.encode("utf-8", "ignore")[:room].decode("utf-8", "ignore")
-    return os.path.join(folder, f".{short}.{task_id}.")
+    short = name.encode("utf-8", "ignore")
+    if len(short) > room or len(short) != len(os.fsencode(name)):  # what is cut must not meet its like
+        from hashlib import sha256
+
+        mark = sha256(os.fsencode(name)).hexdigest()[:16]
+        short = short[: room - len(mark)].decode("utf-8", "ignore").encode() + mark.encode()
+    return os.path.join(folder, f".{short.decode()}.{task_id}.")
 
 
 def find_part(target: str, task_id: str) -> Part | None:
@@ -350,6 +356,33 @@ def find_part(target: str, task_id: str) -> Part | None:
     return max((part for part in parts if part.size), key=lambda part: part.size, default=None)
 
 
+def open_part(path: str) -> io.FileIO:
+    """Open a part to read it and to append to it; it is made where there is none. Raises OSError.
+
+    A symbolic link in its place is not followed: in a folder that others write to, its name can be guessed.
+    """
+
+    def no_link(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+    return open(path, "ab+", buffering=0, opener=no_link)
+
+
+def sweep_parts(target: str, task_id: str, *, now: Callable[[], float] = time.time) -> None:
+    """Remove the parts of this task's clip that nobody can go on from and nobody added to for a day.
+
+    A download that is killed leaves them; the one that holds the target's lock may take them away.
+    """
+    folder, prefix = os.path.split(_part_prefix(target, task_id))
+    ours = re.compile(re.escape(prefix + _NOT_RESUMABLE) + r"[0-9a-f]{16}\.part")
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < now() - _LEFTOVER:
+                        os.remove(entry.path)
+
+
 @contextmanager
 def only_writer(target: str, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Keep other downloads of ours away from a target's part files meanwhile; without a state folder, do without.
@@ -358,7 +391,8 @@ def only_writer(target: str, environ: Mapping[str, str] = os.environ) -> Iterato
     """
     from hashlib import sha256
 
-    name = sha256(os.fsencode(target)).hexdigest()[:32]
+    folder, name = os.path.split(target)
+    name = sha256(os.fsencode(os.path.join(os.path.realpath(folder), name))).hexdigest()[:32]
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(os.path.join(state_folder(environ), "locks", f"{name}.lock"), wait=600))

@@ -10,7 +10,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ from rawgenai.errors import RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Receive, Request, Response, Send, Unknown, is_loopback
 
 if TYPE_CHECKING:
+    import hashlib
     import socket
     import ssl
     from types import ModuleType
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 MAX_BODY = 1024 * 1024  # bytes of an answer that are read; the longest real one is a few KiB
 _INLINE_PIECE = 48 * 1024  # bytes read at once; a multiple of 3, so that base64 pieces join without padding
 _FORM_PIECE = 512 * 1024  # the same where they are sent as they are; larger ones save no time
+_PIECE = 256 * 1024  # bytes of an answer, or of a part file, that are read at once; with less, a download is slower
 
 
 class Timeouts(NamedTuple):
@@ -43,6 +46,8 @@ CREATE = Timeouts(10, 120, 180)
 TRANSFER = Timeouts(10, 15, None)
 UPLOAD = Timeouts(10, 30, 120)  # and in all what its bytes take at SLOWEST
 SLOWEST = 50_000  # bytes a second of an upload
+MAX_FILE = 2 * 1024**3  # bytes of a download; the largest clip has some 100 MB
+CRAWL, CRAWLED = 1024, 60  # a download with fewer bytes a second, over so many seconds, counts as stalled
 
 
 # --- bodies ------------------------------------------------------------------------------------------------------
@@ -229,11 +234,45 @@ def send(request: Request, receive: Receive | None = None, *, timeouts: Timeouts
             ) as answer,
         ):
             attempt.headers = fields = {name.lower(): value for name, value in answer.headers.items()}
-            chunks = _plain_chunks(fields, answer.iter_raw())
+            chunks = _plain_chunks(fields, _chunks(answer, fields, timeouts.idle))
             body = (receive or read_bounded)(answer.status_code, fields, chunks)
             return Response(answer.status_code, fields, body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _fate(error, attempt, request.url) from error
+
+
+def _chunks(answer: Any, headers: Mapping[str, str], idle: float) -> Iterator[bytes]:
+    """Give an answer's body as it comes; of a known length, past httpx, whose copies take longer than the reading.
+
+    Its first piece is all that httpx has read beyond the head; the rest is still in its ``network_stream``, where TLS
+    and proxies are already dealt with.
+    """
+    pieces, left, stream = answer.iter_raw(), _length(headers), answer.extensions.get("network_stream")
+    if left is None or stream is None or "transfer-encoding" in headers:
+        yield from pieces
+        return
+    piece = next(pieces, b"")  # none where the status, as 204, allows no body
+    while piece:
+        yield piece
+        left -= len(piece)
+        if not left:
+            return
+        piece = _read_on(stream, min(left, _PIECE), idle)
+
+
+def _read_on(stream: Any, size: int, idle: float) -> bytes:
+    import httpcore  # what httpx stands on
+
+    httpx = _httpx()
+    try:
+        piece: bytes = stream.read(size, timeout=idle)
+    except httpcore.TimeoutException as error:
+        raise httpx.ReadTimeout(str(error)) from error
+    except httpcore.NetworkError as error:
+        raise httpx.ReadError(str(error)) from error
+    if not piece:
+        raise httpx.RemoteProtocolError("the connection ended before the body")
+    return piece
 
 
 def read_bounded(status: int, headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:  # noqa: ARG001 - a Receive
@@ -299,69 +338,180 @@ class Fetched(NamedTuple):
 
     part: str | None
     answer: Response
+    fault: str | None = None  # what a checksum that the server named says against the part
+    sized: bool = False  # whether the server said how long it is, or where it ends
 
 
-def download(send: Send, url: str, target: str, task_id: str, progress: Callable[[int, int | None], None]) -> Fetched:
+class _Place(NamedTuple):
+    """Where the bytes of an answer belong."""
+
+    path: str  # of the part
+    start: int
+    end: int | None  # of what this answer brings; None where it does not say
+    total: int | None  # bytes of the whole file
+
+
+def download(
+    send: Send,
+    url: str,
+    target: str,
+    task_id: str,
+    progress: Callable[[int, int | None], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Fetched:
     """Ask once for a file, from where an earlier attempt stopped, and add what comes to the part beside ``target``.
 
-    An object that changed meanwhile starts anew (If-Range). Raises NotSent, Unknown, and OSError of the local disk.
+    An object that changed meanwhile starts anew (If-Range). What is added is checked against the checksum that the
+    server names, if any. A part that the answer does not go on from is removed. Raises NotSent, Unknown, OSError of the
+    local disk, and RawgenaiError (`download_error`) where the file is longer than MAX_FILE.
     """
     old = files.find_part(target, task_id)
-    part: str | None = None
+    found: tuple[str, str | None, bool] | None = None
 
     def receive(status: int, headers: Mapping[str, str], chunks: Iterator[bytes]) -> bytes:
-        nonlocal part
-        if status == 200:
-            path, start, total = files.part_path(target, task_id, _etag(headers)), 0, _length(headers)
-            if old is not None:
-                os.remove(old.path)
-        elif old is not None and status in (206, 416):
-            path, start, total = old.path, old.size, _continued(headers, old.size)
-            if total is None:
-                os.remove(old.path)
-                raise Unknown("server_error", "the server sent another piece of the file than was asked for")
-        else:
+        nonlocal found
+        if status not in (200, 206, 416):
             return read_bounded(status, headers, chunks)
-        if status != 416:
-            try:
-                _append(path, start, total, chunks, progress)
-            except BaseException:
-                _drop_unless_resumable(path, target, task_id)
-                raise
-        part = path
+        if status == 200:
+            length = _length(headers)
+            place = _Place(files.part_path(target, task_id, _etag(headers)), 0, length, length)
+        elif old is None or (continued := _continued(headers, old)) is None:
+            place = None
+        else:
+            place = _Place(old.path, old.size, *continued)
+        if old is not None and (place is None or status == 200):
+            os.remove(old.path)
+        if place is None:
+            return b""
+        checksum = _Checksum(headers)
+        if status == 416 and not checksum.named:
+            os.truncate(place.path, place.start - 1)
+            raise Unknown("server_error", "the last byte is asked for again, for the checksum that comes with it")
+        try:
+            _append(place, () if status == 416 else chunks, checksum, progress, clock)
+        except BaseException as error:
+            _drop_unless_resumable(place.path, target, task_id, error)
+            raise
+        sized = place.total is not None or checksum.named or "transfer-encoding" in headers  # chunks have an end
+        found = place.path, checksum.fault(), sized
         return b""
 
     resume = {"Range": f"bytes={old.size}-", "If-Range": f'"{old.etag}"'} if old else {}
     answer = send(Request("GET", url, resume), receive)
-    return Fetched(part, answer)
+    if found is None:
+        return Fetched(None, answer)
+    part, fault, sized = found
+    return Fetched(part, answer, fault, sized)
 
 
-def _drop_unless_resumable(path: str, target: str, task_id: str) -> None:
-    """Take away a part that no later attempt would go on from: no strong ETag vouches for it, or it has no byte."""
+class _OverlongError(Unknown):
+    """More came than was announced, so nobody knows which of the bytes are the file's."""
+
+
+def _drop_unless_resumable(path: str, target: str, task_id: str, error: BaseException) -> None:
+    """Take away a part that no later attempt should go on from: wrong, without a byte, or without a strong ETag."""
     kept = files.find_part(target, task_id)
-    if kept is None or kept.path != path:
+    if isinstance(error, _OverlongError | RawgenaiError) or kept is None or kept.path != path:
         with suppress(OSError):
             os.remove(path)
 
 
 def _append(
-    path: str, start: int, total: int | None, chunks: Iterator[bytes], progress: Callable[[int, int | None], None]
+    place: _Place,
+    chunks: Iterable[bytes],
+    checksum: "_Checksum",
+    progress: Callable[[int, int | None], None],
+    clock: Callable[[], float],
 ) -> None:
-    import shutil
-
-    done = start
-    if total is not None and total - start > shutil.disk_usage(os.path.dirname(path)).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with open(path, "ab", buffering=0) as file:
-        file.truncate(start)
+    path, done, end, total = place
+    _check_room(path, done, total)
+    with files.open_part(path) as file:
+        file.truncate(done)
+        if checksum.named:
+            checksum.go_on(file, done)
+        mark, since = done, clock()
         for chunk in chunks:
+            if done + len(chunk) > (MAX_FILE if end is None else end):
+                raise _too_large() if end is None else _OverlongError("server_error", "more came than was announced")
             left = memoryview(chunk)
             while left:  # a disk may take less at once than it is given
                 left = left[file.write(left) :]
+            checksum.add(chunk)
             done += len(chunk)
             progress(done, total)
+            if (now := clock()) - since >= CRAWLED:
+                if done - mark < CRAWL * CRAWLED:
+                    raise Unknown("timeout", f"the server sends less than {CRAWL} bytes a second")
+                mark, since = done, now
+        if os.fstat(file.fileno()).st_size != done:  # only where there is no place for the lock
+            raise _OverlongError("server_error", "another process writes to the same part")
     if total is not None and done != total:
         raise Unknown("connection_error", f"the connection ended after {done} of {total} bytes")
+
+
+def _check_room(path: str, start: int, total: int | None) -> None:
+    import shutil
+
+    if total is None:
+        return
+    if total > MAX_FILE:
+        raise _too_large()
+    if total - start > shutil.disk_usage(os.path.dirname(path)).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _too_large() -> RawgenaiError:
+    return RawgenaiError("download_error", f"the clip has more than {MAX_FILE >> 30} GiB", final=True)
+
+
+class _Checksum:
+    """What a server names to prove a file's bytes by, computed while they pass: OSS's CRC-64, else Content-MD5.
+
+    An ETag proves no bytes, whatever it looks like: nobody says how it came about. What a Content-MD5 covers in a part
+    of a file, the whole or the part, servers see differently (RFC 7231, appendix B), so either will do.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        crc, md5 = (headers.get(name, "").strip() for name in ("x-oss-hash-crc64ecma", "content-md5"))
+        self._crc_named = int(crc) if re.fullmatch(r"\d{1,20}", crc, re.ASCII) else None
+        self._md5_named = md5 if self._crc_named is None and re.fullmatch("[0-9A-Za-z+/]{22}==", md5) else None
+        self.named = (self._crc_named, self._md5_named) != (None, None)
+        self._crc = 0
+        self._md5s: list[hashlib._Hash] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._md5_named is not None:
+            import hashlib
+
+            self._md5s.append(hashlib.md5(usedforsecurity=False))
+
+    def go_on(self, file: IO[bytes], size: int) -> None:
+        """Take in what an earlier attempt wrote: the first ``size`` bytes."""
+        if not size:
+            return
+        file.seek(0)
+        while size and (piece := file.read(min(size, _PIECE))):
+            self.add(piece)
+            size -= len(piece)
+        self._begin()
+
+    def add(self, piece: bytes) -> None:
+        """Take in the next bytes."""
+        if self._crc_named is not None:
+            from fastcrc import crc64
+
+            self._crc = crc64.xz(piece, self._crc)
+        for md5 in self._md5s:
+            md5.update(piece)
+
+    def fault(self) -> str | None:
+        """Say where the bytes are not those that the server named."""
+        md5s = [base64.b64encode(md5.digest()).decode() for md5 in self._md5s]
+        if self._crc_named in (None, self._crc) and (not md5s or self._md5_named in md5s):
+            return None
+        return "it has another checksum than the server named"
 
 
 def _etag(headers: Mapping[str, str]) -> str:
@@ -375,15 +525,20 @@ def _length(headers: Mapping[str, str]) -> int | None:
     return int(value) if re.fullmatch(r"\d{1,18}", value, re.ASCII) else None
 
 
-def _continued(headers: Mapping[str, str], start: int) -> int | None:
-    """Read the whole length from a Content-Range that goes on at ``start``, or that says that nothing is missing."""
+def _continued(headers: Mapping[str, str], old: files.Part) -> tuple[int, int] | None:
+    """Read the end of a piece that goes on where a part ends, and the whole length; None where it does not.
+
+    Nothing may be missing as well. Where an ETag is named, it is the part's: not every server minds If-Range.
+    """
     place = r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})"
     match = re.fullmatch(place, headers.get("content-range", ""), re.ASCII)
-    if match is None:
+    if match is None or headers.get("etag", f'"{old.etag}"') != f'"{old.etag}"':
         return None
     total = int(match[3])
     first, end = int(match[1] or total), int(match[2] or total - 1) + 1
-    return total if start == first <= end <= total else None
+    if match[1] and _length(headers) not in (None, end - first):
+        return None
+    return (end, total) if old.size == first <= end <= total else None
 
 
 # --- httpx, as cheap as it gets (reference, performance) ----------------------------------------------------------

@@ -366,8 +366,11 @@ def _exactly(file: BinaryIO, count: int) -> bytes:
 # --- Video: boxes (ISO/IEC 14496-12, section 4.2) ------------------------------------------------------------------
 
 
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each box between two offsets: name, and where its body starts and ends. Raises UnreadableError."""
+def _boxes(file: BinaryIO, start: int, end: int, *, open_ended: bool = True) -> Iterator[tuple[bytes, int, int]]:
+    """Yield each box between two offsets: name, and where its body starts and ends. Raises UnreadableError.
+
+    ``open_ended``: whether the last box may leave open where it ends, and so reach to ``end``.
+    """
     for _ in range(_PIECES):
         if start >= end:
             return
@@ -376,7 +379,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
         size, name, body = int.from_bytes(head[:4]), head[4:8], 8
         if size == 1:
             size, body = int.from_bytes(head[8:16]), 16
-        elif size == 0:
+        elif size == 0 and open_ended:
             size = end - start
         if size < body or start + size > end:
             raise UnreadableError(f"it is cut off or garbled: box {name!r} at byte {start} ends beyond byte {end}")
@@ -497,16 +500,17 @@ def _times(file: BinaryIO, start: int, end: int) -> tuple[int, int]:
     return sum(count for count, _ in times), sum(count * delta for count, delta in times)
 
 
-def mp4_fault(path: str) -> str | None:
+def mp4_fault(path: str, *, sized: bool = True) -> str | None:
     """Say what is wrong with an MP4 file's boxes, or nothing: `ftyp` first, `moov` and `mdat`, no byte over or short.
 
-    Costs a few reads whatever the file's size.
+    Where its length is not known to be right (``sized``), the last box must say where it ends. Costs a few reads
+    whatever the file's size. It looks at the outermost boxes, not at what they hold.
     """
     with open(path, "rb") as file:
         if file.read(8)[4:] != b"ftyp":
             return "it is not an MP4 file"
         try:
-            seen = {name for name, *_ in _boxes(file, 0, file.seek(0, os.SEEK_END))}
+            seen = {name for name, *_ in _boxes(file, 0, file.seek(0, os.SEEK_END), open_ended=sized)}
         except UnreadableError as fault:
             return str(fault)
     missing = {b"moov", b"mdat"} - seen

@@ -76,9 +76,10 @@ def _instructions(command: Sequence[str], environ: Mapping[str, str]) -> int:
     return int(found[1])
 
 
-def report(title: str, figures: Sequence[tuple[str, float, float | None]]) -> None:
-    """Print a table: what, the figure, its target, and a mark where it is missed."""
+def report(title: str, figures: Sequence[tuple[str, float, float | None]], *, least: bool = False) -> None:
+    """Print a table: what, the figure, its target, and a mark where it is missed; ``least``: where it is below."""
     print(f"\n{title}")
     for what, figure, target in figures:
-        verdict = "" if target is None else f"{'ok' if figure <= target else 'MISSED':>8}  (target {target:g})"
+        missed = target is not None and (figure < target if least else figure > target)
+        verdict = "" if target is None else f"{'MISSED' if missed else 'ok':>8}  (target {target:g})"
         print(f"  {what:<58}{figure:>8.2f}{verdict}")

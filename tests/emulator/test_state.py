@@ -769,6 +769,12 @@ def test_if_range_gives_a_part_of_the_same_clip_only(store: Store) -> None:
         assert _clip(store, task_id, {"range": "bytes=9-", "if-range": mark}).status == status
 
 
+def test_a_clip_and_its_parts_name_the_checksum_of_the_whole(store: Store) -> None:
+    task_id = book(store)
+    for asked in ({}, {"range": "bytes=9-"}):
+        assert _clip(store, task_id, asked).headers["x-oss-hash-crc64ecma"] == str(crc64.xz(CLIP))
+
+
 def test_a_clips_link_is_good_for_a_day(store: Store) -> None:
     task_id = book(store)
     assert _clip(store, task_id, now=NOW + 3 + DAY - 1).status == 200

@@ -1,17 +1,22 @@
 """A clip arrives whole or not at all, whatever its host and the disk do (design section 5, faults 1D)."""
 
+import base64
 import email.utils
+import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fastcrc import crc64
 
 from faulty import (
     CLOSE,
@@ -38,10 +43,10 @@ from faulty import (
     then,
 )
 from rawgenai import http
-from rawgenai.dashscope import tasks
+from rawgenai.dashscope import downloading, tasks
 from rawgenai.errors import RawgenaiError
 from rawgenai.ledger import Ledger
-from rawgenai.message import Receive, Request, Response
+from rawgenai.message import Receive, Request, Response, Unknown
 
 posix = pytest.mark.skipif(os.name != "posix", reason="mode bits, links and FIFOs are POSIX")
 CLIP, OTHER = clip(100_000), clip(60_000)
@@ -50,17 +55,17 @@ CUT = ranged(CLIP, cut=40_000)
 WHOLE = ranged(CLIP)
 
 
-def _download(api: Server, target: Path, timeout: float = 10) -> str:
+def _download(api: Server, target: Path, timeout: float = 10, sleep: Callable[[float], None] = lambda _: None) -> str:
     send = http.sender(api.url, lambda: KEY, timeout)
-    return tasks.download(
-        TASK, str(target), settings=settings(api.url), send=send, ledger=Ledger(None), sleep=lambda _: None
-    )
+    return tasks.download(TASK, str(target), settings=settings(api.url), send=send, ledger=Ledger(None), sleep=sleep)
 
 
-def _fault(api: Server, target: Path, timeout: float = 10) -> RawgenaiError | None:
+def _fault(
+    api: Server, target: Path, timeout: float = 10, sleep: Callable[[float], None] = lambda _: None
+) -> RawgenaiError | None:
     """Download; the error that came of it, if any."""
     try:
-        _download(api, target, timeout)
+        _download(api, target, timeout, sleep)
     except RawgenaiError as error:
         return error
     return None
@@ -69,6 +74,11 @@ def _fault(api: Server, target: Path, timeout: float = 10) -> RawgenaiError | No
 def _chunked(body: bytes, *, whole: bool = True) -> bytes:
     head = reply(200, b"", "Transfer-Encoding: chunked", 'ETag: "one"', length=-1)
     return head + f"{len(body):X}\r\n".encode() + body + (b"\r\n0\r\n\r\n" if whole else b"")
+
+
+def _chunked_from(start: int, body: bytes, total: int = len(CLIP)) -> bytes:
+    place = f"Content-Range: bytes {start}-{total - 1}/{total}"
+    return _chunked(body).replace(b" 200 X\r\n", f" 206 X\r\n{place}\r\n".encode(), 1)
 
 
 def _partial(place: str, body: bytes) -> bytes:
@@ -111,10 +121,14 @@ FAULTS = {
     "range ignored": Fault((CUT, ranged(CLIP, None)), 2),
     "wrong start of a range": Fault((CUT, _partial("bytes 7-99/100", b"x" * 93), WHOLE), 3),
     "wrong total of a range": Fault((CUT, _partial("bytes 40000-50000/40000", b"x" * 10_001), WHOLE), 3),
+    "range of another object": Fault((CUT, ranged(CLIP, '"two"', faithless=True), WHOLE), 3),
     "range of nothing known": Fault((CUT, _partial("bytes */*", b"x"), WHOLE), 3),
     "range without a Content-Range": Fault((CUT, reply(206, CLIP[40_000:]), WHOLE), 3),
     "range in several parts": Fault((CUT, reply(206, b"x", "Content-Type: multipart/byteranges"), WHOLE), 3),
-    "more than the range": Fault((CUT, _partial(f"bytes 40000-{len(CLIP) - 1}/{len(CLIP)}", CLIP), WHOLE, WHOLE), 4),
+    "more than the range": Fault((CUT, _partial(f"bytes 40000-{len(CLIP) - 1}/{len(CLIP)}", CLIP), WHOLE), 3),
+    "more than the range, in chunks": Fault((CUT, _chunked_from(40_000, CLIP), WHOLE), 3),
+    "less than the range": Fault((CUT, _partial(f"bytes 40000-49999/{len(CLIP)}", CLIP[40_000:50_000]), WHOLE), 3),
+    "416 though there is more": Fault((CUT, reply(416, b"", "Content-Range: bytes */40000"), WHOLE), 3),
     "416 of another length": Fault((CUT, reply(416, b"", "Content-Range: bytes */7"), WHOLE), 3),
     "416 without a length": Fault((CUT, reply(416), WHOLE), 3),
     "always cut": broken((ranged(CLIP, None, cut=40_000),), 4),
@@ -129,11 +143,13 @@ FAULTS = {
     "nothing in chunks": broken((reply(200, b"0\r\n\r\n", "Transfer-Encoding: chunked", length=-1),), 2),
     "204": broken((reply(204, length=-1),), 1),
     "HTML": broken((reply(200, b"<html>Log in to the hotel's network</html>"),), 2),
-    "206 to no range": broken((_partial(f"bytes 0-{len(CLIP) - 1}/{len(CLIP)}", CLIP),), 1),
+    "206 to no range": broken((_partial(f"bytes 0-{len(CLIP) - 1}/{len(CLIP)}", CLIP),), 2),
+    "always another piece": broken((*(CUT, _partial("bytes 7-99/100", b"x" * 93)) * 2, WHOLE), 4),
     "compressed": broken((reply(200, CLIP, "Content-Encoding: gzip"),), 4),
     "400": broken((reply(400),), 1),
     "100,000 headers": broken((then(reply(200)[:-2], b"X-Y: z\r\n" * 100_000),), 4),
-    "a length over all disks": Fault((reply(length=10**15),), 1, "output_write_error", OLD),
+    "a length over 2 GiB": broken((reply(length=2**31 + 1),), 1),
+    "a range of a file over 2 GiB": broken((CUT, _chunked_from(40_000, b"", 2**31 + 1)), 2),
 }
 
 
@@ -189,12 +205,202 @@ def test_a_part_that_can_be_resumed_outlives_the_command(tmp_path: Path) -> None
     assert not list(tmp_path.glob(".cat*"))
 
 
-def test_a_whole_part_is_finished_without_another_byte(tmp_path: Path) -> None:
+def test_a_whole_part_is_finished_with_the_byte_that_its_checksum_comes_with(tmp_path: Path) -> None:
     (tmp_path / f".cat.mp4.{TASK}.one.part").write_bytes(CLIP)
     with serving(WHOLE) as host, serving(succeeded(f"{host.url}/cat.mp4")) as api:
         _download(api, tmp_path / "cat.mp4")
-    assert [header(request, "range") for request in host.requests] == [f"bytes={len(CLIP)}-"]
+    asked = [header(request, "range") for request in host.requests]
+    assert asked == [f"bytes={len(CLIP)}-", f"bytes={len(CLIP) - 1}-"]
     assert (tmp_path / "cat.mp4").read_bytes() == CLIP
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_whole_part_is_finished_without_another_byte_where_the_416_names_its_checksum(
+    right: bool, tmp_path: Path
+) -> None:
+    (tmp_path / f".cat.mp4.{TASK}.one.part").write_bytes(CLIP if right else FLIPPED)
+    full = reply(416, b"", f"Content-Range: bytes */{len(CLIP)}", f"x-oss-hash-crc64ecma: {crc64.xz(CLIP)}")
+    with serving(full, WHOLE) as host, serving(succeeded(f"{host.url}/cat.mp4")) as api:
+        _download(api, tmp_path / "cat.mp4")
+    assert len(host.requests) == (1 if right else 2)
+    assert (tmp_path / "cat.mp4").read_bytes() == CLIP
+
+
+# --- checksums ----------------------------------------------------------------------------------------------------
+
+FLIPPED = CLIP[:70_000] + bytes([CLIP[70_000] ^ 1]) + CLIP[70_001:]
+CRC = f"x-oss-hash-crc64ecma: {crc64.xz(CLIP)}"
+
+
+def _md5(body: bytes) -> str:
+    return f"Content-MD5: {base64.b64encode(hashlib.md5(body).digest()).decode()}"
+
+
+def _all(body: bytes, said: str) -> bytes:
+    return reply(200, body, said, 'ETag: "one"')
+
+
+def _cut(body: bytes, said: str, at: int = 80_000) -> bytes:
+    return reply(200, body[:at], said, 'ETag: "one"', length=len(body))
+
+
+def _rest(body: bytes, said: str, start: int = 80_000) -> bytes:
+    place = f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}"
+    return reply(206, body[start:], said, place, 'ETag: "one"')
+
+
+NONE = "X-Nothing: said"
+FLIPS = {  # what the host does -> how often it is asked, the code, what is under the target's name
+    "whole, CRC-64": ((_all(CLIP, CRC),), 1, None, CLIP),
+    "whole, MD5": ((_all(CLIP, _md5(CLIP)),), 1, None, CLIP),
+    "in two parts, CRC-64": ((_cut(CLIP, CRC), _rest(CLIP, CRC)), 2, None, CLIP),
+    "in two parts, MD5 of the whole": ((_cut(CLIP, _md5(CLIP)), _rest(CLIP, _md5(CLIP))), 2, None, CLIP),
+    "in two parts, MD5 of the part": ((_cut(CLIP, _md5(CLIP)), _rest(CLIP, _md5(CLIP[80_000:]))), 2, None, CLIP),
+    "a bit flipped once, CRC-64": ((_all(FLIPPED, CRC), _all(CLIP, CRC)), 2, None, CLIP),
+    "a bit flipped once, MD5": ((_all(FLIPPED, _md5(CLIP)), _all(CLIP, _md5(CLIP))), 2, None, CLIP),
+    "flipped in the first part": ((_cut(FLIPPED, CRC), _rest(CLIP, CRC), _all(CLIP, CRC)), 3, None, CLIP),
+    "flipped in the first part, said later": ((_cut(FLIPPED, NONE), _rest(CLIP, CRC), _all(CLIP, CRC)), 3, None, CLIP),
+    "flipped in the first part, MD5": (
+        (_cut(FLIPPED, _md5(CLIP)), _rest(CLIP, _md5(CLIP)), _all(CLIP, _md5(CLIP))),
+        *(3, None, CLIP),
+    ),
+    "flipped in the second part": ((_cut(CLIP, CRC, 9), _rest(FLIPPED, CRC, 9), _all(CLIP, CRC)), 3, None, CLIP),
+    "flipped twice": ((_all(FLIPPED, CRC),), 2, "download_error", OLD),
+    "flipped twice, MD5": ((_all(FLIPPED, _md5(CLIP)),), 2, "download_error", OLD),
+    "a CRC-64 wins over an MD5": ((reply(200, CLIP, CRC, _md5(FLIPPED)),), 1, None, CLIP),
+    "a CRC-64 of another object": ((_all(CLIP, f"x-oss-hash-crc64ecma: {crc64.xz(OTHER)}"),), 2, "download_error", OLD),
+    "a CRC-64 that is no number": ((_all(CLIP, "x-oss-hash-crc64ecma: yes"),), 1, None, CLIP),
+    "an MD5 that is none": ((_all(CLIP, "Content-MD5: yes"),), 1, None, CLIP),
+    "an ETag of 32 digits proves nothing": ((reply(200, CLIP, f'ETag: "{"0" * 32}"'),), 1, None, CLIP),
+    "until the connection closes": ((reply(200, CLIP, CRC, length=-1),), 1, None, CLIP),
+    "in chunks": ((_chunked(FLIPPED).replace(b"ETag", f"{CRC}\r\nETag".encode()), _all(CLIP, CRC)), 2, None, CLIP),
+    # The control: without a checksum nobody can see it.
+    "flipped, and nothing is said": ((_all(FLIPPED, NONE),), 1, None, FLIPPED),
+}
+
+
+@pytest.mark.parametrize("name", FLIPS)
+def test_a_clip_is_what_its_host_says_that_it_is(name: str, tmp_path: Path) -> None:
+    script, asked, code, got = FLIPS[name]
+    target = tmp_path / "cat.mp4"
+    target.write_bytes(OLD)
+    with serving(*script) as host, serving(succeeded(f"{host.url}/cat.mp4")) as api:
+        error = _fault(api, target)
+    assert (error and error.code, len(host.requests)) == (code, asked)
+    assert error is None or "checksum" in error.message
+    assert target.read_bytes() == got
+    assert not list(tmp_path.glob(".cat*"))
+
+
+def test_a_last_box_without_an_end_is_whole_only_where_the_length_is_known(tmp_path: Path) -> None:
+    endless = CLIP.replace((len(CLIP) - 44).to_bytes(4) + b"mdat", bytes(4) + b"mdat")
+    assert endless != CLIP
+    for said, cut, code in (
+        (len(CLIP), None, None),
+        ("in chunks", None, None),
+        (-1, None, "download_error"),
+        (-1, 50_000, "download_error"),
+    ):
+        target = tmp_path / f"{said}{cut}.mp4"
+        answer = reply(200, endless[:cut], length=said) if isinstance(said, int) else _chunked(endless)
+        with serving(answer) as host, serving(succeeded(f"{host.url}/a")) as api:
+            error = _fault(api, target)
+        assert ((error and error.code), target.exists()) == (code, code is None)
+
+
+# --- bounds -------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_without_a_length_ends_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_FILE", 50_000)
+    whole = reply(200, CLIP, 'ETag: "one"', length=-1)
+    with serving(whole) as host, serving(succeeded(f"{host.url}/a")) as api:
+        error = _fault(api, tmp_path / "cat.mp4")
+    assert error is not None
+    assert (error.code, error.status, len(host.requests)) == ("download_error", 1, 1)
+    assert not list(tmp_path.glob(".cat*"))
+
+
+def test_a_clip_larger_than_what_the_disk_has_left_is_refused_before_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 90_000, 90_000))
+    with serving(WHOLE) as host, serving(succeeded(f"{host.url}/a")) as api:
+        error = _fault(api, tmp_path / "cat.mp4")
+    assert error is not None
+    assert (error.code, error.status, len(host.requests)) == ("output_write_error", 1, 1)
+    assert not list(tmp_path.glob(".cat*"))
+
+
+def test_a_host_that_gives_a_byte_each_time_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    with serving(ranged(CLIP, cut=1)) as host, serving(succeeded(f"{host.url}/a")) as api:
+        error = _fault(api, tmp_path / "cat.mp4")
+    assert error is not None
+    assert (error.code, len(host.requests)) == ("download_error", downloading.CUTS)
+
+
+@pytest.mark.parametrize(("bytes_a_minute", "stalls"), [(1024 * 60 - 1, True), (1024 * 60, False)])
+def test_a_crawling_download_counts_as_stalled(bytes_a_minute: int, stalls: bool, tmp_path: Path) -> None:
+    times = iter([0.0, 60.0, 120.0, 180.0])
+
+    def send(request: Request, receive: Receive | None = None) -> Response:
+        assert receive is not None
+        receive(200, {"content-length": str(3 * bytes_a_minute)}, iter([bytes(bytes_a_minute)] * 3))
+        return Response(200, {})
+
+    with pytest.raises(Unknown, match="less than 1024 bytes a second") if stalls else nullcontext():
+        http.download(send, "", str(tmp_path / "cat.mp4"), TASK, lambda *_: None, clock=lambda: next(times))
+
+
+@pytest.mark.parametrize(
+    ("asked", "slept", "code"), [("7", [7.0], None), ("0", [0.5], None), ("15", [], "download_error")]
+)
+def test_the_clips_host_may_ask_for_a_pause(asked: str, slept: list[float], code: str | None, tmp_path: Path) -> None:
+    pauses: list[float] = []
+    with (
+        serving(reply(503, b"", f"Retry-After: {asked}"), WHOLE) as host,
+        serving(succeeded(f"{host.url}/cat.mp4")) as api,
+    ):
+        error = _fault(api, tmp_path / "cat.mp4", sleep=pauses.append)
+    assert (error and error.code, pauses) == (code, slept)
+
+
+# --- what a killed download leaves --------------------------------------------------------------------------------
+
+
+def test_a_leftover_that_nobody_can_go_on_from_is_swept_after_a_day(api: Server, tmp_path: Path) -> None:
+    ours = tmp_path / f".cat.mp4.{TASK}.~0123456789abcdef.part"
+    others = [
+        tmp_path / f".cat.mp4.{TASK}.~00112233445566ff.part",  # of this minute: somebody may be writing it
+        tmp_path / f".cat.mp4.{TASK}x.~0123456789abcdef.part",
+        tmp_path / f".hat.mp4.{TASK}.~0123456789abcdef.part",
+        tmp_path / f".cat.mp4.{TASK}.~0123456789abcdef.part.mp4",
+        tmp_path / f".cat.mp4.{TASK}.~0123456789ABCDEF.part",
+        tmp_path / f".cat.mp4.{TASK}.~0123456789abcde.part",
+        tmp_path / f"cat.mp4.{TASK}.~0123456789abcdef.part",
+    ]
+    old = time.time() - 24 * 3600 - 9
+    for file in [ours, *others]:
+        file.write_bytes(b"x")
+        if file is not others[0]:
+            os.utime(file, (old, old))
+    folder = tmp_path / f".cat.mp4.{TASK}.~aaaaaaaaaaaaaaaa.part"
+    folder.mkdir()
+    os.utime(folder, (old, old))
+    _download(api, tmp_path / "cat.mp4")
+    assert not ours.exists()
+    assert all(file.exists() for file in [*others, folder])
+
+
+@posix
+@pytest.mark.platform
+def test_a_link_in_the_place_of_a_part_is_not_followed(api: Server, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(OLD)
+    (tmp_path / f".cat.mp4.{TASK}.one.part").symlink_to(victim)
+    error = _fault(api, tmp_path / "cat.mp4")
+    assert error is not None
+    assert (error.code, victim.read_bytes()) == ("output_write_error", OLD)
 
 
 def test_a_part_that_is_longer_than_the_clip_is_thrown_away(tmp_path: Path) -> None:

@@ -521,6 +521,22 @@ def test_one_download_at_a_time_writes_the_parts_of_a_target(tmp_path: Path) -> 
         pass
 
 
+@posix
+@pytest.mark.platform
+def test_a_folder_by_another_name_has_the_same_lock(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "clips")
+    for folder in ("clips", "link"):
+        with files.only_writer(str(tmp_path / folder / "clip.mp4")):
+            pass
+    assert len(list((tmp_path / "state" / "rawgenai" / "locks").iterdir())) == 1
+
+
+def test_two_long_names_never_share_a_part(tmp_path: Path) -> None:
+    one, two = (files.part_path(str(tmp_path / f"{'x' * 240}{end}.mp4"), TASK, ETAG) for end in "12")
+    assert one != two
+
+
 def test_a_download_goes_on_where_there_is_no_place_for_a_lock(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with files.only_writer("/x/clip.mp4"):

@@ -31,7 +31,7 @@ from faulty import (
     says,
     serving,
 )
-from rawgenai import http
+from rawgenai import files, http
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown
 
 
@@ -269,11 +269,11 @@ def test_only_a_strong_etag_counts(value: str) -> None:
     assert http._etag({"etag": value}) == ETAGS[value]
 
 
-PLACES = {  # Content-Range -> the whole length, where it goes on at byte 40
-    "bytes 40-99/100": 100,
-    "bytes 40-59/100": 100,
-    "bytes */40": 40,
-    "bytes 40-40/41": 41,
+PLACES = {  # Content-Range -> the end of the piece and the whole length, where it goes on at byte 40
+    "bytes 40-99/100": (100, 100),
+    "bytes 40-59/100": (60, 100),
+    "bytes */40": (40, 40),
+    "bytes 40-40/41": (41, 41),
     "bytes 0-99/100": None,
     "bytes 41-99/100": None,
     "bytes 40-100/100": None,
@@ -289,9 +289,23 @@ PLACES = {  # Content-Range -> the whole length, where it goes on at byte 40
 }
 
 
+PART = files.Part("part", "one", 40)
+
+
 @pytest.mark.parametrize("value", PLACES)
 def test_a_range_must_go_on_where_the_part_ends(value: str) -> None:
-    assert http._continued({"content-range": value}, 40) == PLACES[value]
+    assert http._continued({"content-range": value}, PART) == PLACES[value]
+
+
+@pytest.mark.parametrize(("length", "place"), [("60", (100, 100)), ("59", None), ("61", None), ("100", None)])
+def test_a_range_must_be_as_long_as_it_says(length: str, place: tuple[int, int] | None) -> None:
+    assert http._continued({"content-range": "bytes 40-99/100", "content-length": length}, PART) == place
+
+
+@pytest.mark.parametrize(("etag", "same"), [('"one"', True), ('"two"', False), (None, True), ('W/"one"', False)])
+def test_a_range_must_be_of_the_same_object(etag: str | None, same: bool) -> None:
+    headers = {"content-range": "bytes 40-99/100", **({"etag": etag} if etag else {})}
+    assert (http._continued(headers, PART) is not None) == same
 
 
 class Slow(io.FileIO):
@@ -302,7 +316,7 @@ class Slow(io.FileIO):
 
 
 def test_a_disk_that_takes_less_at_once_gets_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "open", lambda path, mode, buffering: Slow(path, mode.replace("b", "")), raising=False)
+    monkeypatch.setattr(files, "open_part", lambda path: Slow(path, "a+"))
     with serving(ranged(clip(1000))) as server:
         send = http.sender(server.url, lambda: KEY)
         fetched = http.download(

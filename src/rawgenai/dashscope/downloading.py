@@ -17,6 +17,9 @@ from rawgenai.message import NotSent, Response, Send, Unknown
 if TYPE_CHECKING:
     from rawgenai import http
 
+CUTS = 50  # attempts that brought less than PACE: a host that gives a byte each time is no host to wait for
+PACE = 1024 * 1024  # bytes
+
 
 def fetch(
     clip_url: Callable[[], str],
@@ -27,20 +30,22 @@ def fetch(
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
 ) -> str:
     """Gather a clip's bytes until they are a whole MP4, and return the part file beside ``target`` that holds them.
 
     ``clip_url`` names the clip, and once more where its first URL is of no use. Raises RawgenaiError
     (`url_expired`, `download_error`) and OSError of the local disk.
     """
+    files.sweep_parts(target, task_id)
     url = clip_url()
-    chances = {"moved": 3, "gone": 1, "spoiled": 1}  # how often each may happen before it is a failure
+    chances = {"moved": 3, "gone": 1, "spoiled": 1, "strayed": 1}  # how often each may happen before it is a failure
     while True:
-        fetched = _gather(url, target, task_id, send, progress, sleep=sleep, clock=clock)
+        fetched = _gather(url, target, task_id, send, progress, sleep=sleep, clock=clock, now=now)
         if fetched.part is None:
             event, fault = wire.clip_event(fetched.answer), None
         else:
-            event, fault = "spoiled", media.mp4_fault(fetched.part)
+            event, fault = "spoiled", fetched.fault or media.mp4_fault(fetched.part, sized=fetched.sized)
             if fault is None:
                 return fetched.part
             os.remove(fetched.part)
@@ -62,11 +67,15 @@ def _gather(
     *,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
+    now: Callable[[], float],
 ) -> "http.Fetched":
-    """Ask for a clip and go on where it was cut; gives up after PATIENCE seconds, or ATTEMPTS, without a new byte."""
+    """Ask for a clip and go on where it was cut; gives up after PATIENCE seconds, or ATTEMPTS, without a new byte.
+
+    It does so too after CUTS attempts with few bytes, and where the host asks for a longer pause than PATIENCE.
+    """
     from rawgenai import http
 
-    size, moment, tries = _gathered(target, task_id), clock(), 0
+    size, moment, tries, cuts = _gathered(target, task_id), clock(), 0, 0
     while True:
         try:
             fetched = interruptible(lambda: http.download(send, url, target, task_id, progress))
@@ -75,12 +84,15 @@ def _gather(
                 return fetched
         except (NotSent, Unknown) as fate:
             outcome = fate
-        if _gathered(target, task_id) > size:
-            size, moment, tries = _gathered(target, task_id), clock(), 0
+        gained = _gathered(target, task_id) - size
+        if gained > 0:
+            size, moment, tries, cuts = size + gained, clock(), 0, cuts + (gained < PACE)
         tries += 1
-        if not wire.may_resume(outcome) or tries >= ATTEMPTS or clock() - moment >= PATIENCE:
+        asked = wire.retry_after(outcome.headers, now()) if isinstance(outcome, Response) else None
+        patient = tries < ATTEMPTS and cuts < CUTS and clock() - moment + (asked or 0) < PATIENCE
+        if not wire.may_resume(outcome) or not patient:
             raise wire.download_failure(outcome, url)
-        sleep(2.0 ** (tries - 2))
+        sleep(max(2.0 ** (tries - 2), asked or 0))
 
 
 def _gathered(target: str, task_id: str) -> int:

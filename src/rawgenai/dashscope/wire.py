@@ -601,7 +601,12 @@ def _code_of(response: Response) -> str | None:
 
 
 def clip_event(answer: Response) -> str:
-    """Name what a clip's host says instead of giving it: `moved`, `gone` (for this URL at least), or `refused`."""
+    """Name what a clip's host says instead of giving it.
+
+    `moved`; `gone`, for this URL at least; `strayed`: not the piece that was asked for; or `refused`.
+    """
+    if answer.status in (206, 416):
+        return "strayed"
     if answer.status in (301, 302, 303, 307, 308) and "location" in answer.headers:
         return "moved"
     return "gone" if answer.status in (403, 404) else "refused"
