@@ -385,10 +385,10 @@ def download(
         if place is None:
             return b""
         checksum = _Checksum(headers)
-        if status == 416 and not checksum.named:
-            os.truncate(place.path, place.start - 1)
-            raise Unknown("server_error", "the last byte is asked for again, for the checksum that comes with it")
         try:
+            if status == 416 and not checksum.named:
+                os.truncate(place.path, place.start - 1)
+                raise Unknown("server_error", "the last byte is asked for again, for the checksum that comes with it")
             _append(place, () if status == 416 else chunks, checksum, progress, clock)
         except BaseException as error:
             _drop_unless_resumable(place.path, target, task_id, error)
@@ -528,15 +528,16 @@ def _length(headers: Mapping[str, str]) -> int | None:
 def _continued(headers: Mapping[str, str], old: files.Part) -> tuple[int, int] | None:
     """Read the end of a piece that goes on where a part ends, and the whole length; None where it does not.
 
-    Nothing may be missing as well. Where an ETag is named, it is the part's: not every server minds If-Range.
+    Nothing may be missing as well. A piece has the part's ETag, or it is another object's: not every server minds
+    If-Range, and each must name the ETag (RFC 9110, 15.3.7).
     """
     place = r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})"
     match = re.fullmatch(place, headers.get("content-range", ""), re.ASCII)
-    if match is None or headers.get("etag", f'"{old.etag}"') != f'"{old.etag}"':
+    if match is None:
         return None
     total = int(match[3])
     first, end = int(match[1] or total), int(match[2] or total - 1) + 1
-    if match[1] and _length(headers) not in (None, end - first):
+    if match[1] and (_etag(headers) != old.etag or _length(headers) not in (None, end - first)):
         return None
     return (end, total) if old.size == first <= end <= total else None
 

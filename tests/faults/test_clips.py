@@ -122,6 +122,7 @@ FAULTS = {
     "wrong start of a range": Fault((CUT, _partial("bytes 7-99/100", b"x" * 93), WHOLE), 3),
     "wrong total of a range": Fault((CUT, _partial("bytes 40000-50000/40000", b"x" * 10_001), WHOLE), 3),
     "range of another object": Fault((CUT, ranged(CLIP, '"two"', faithless=True), WHOLE), 3),
+    "range of an object without an ETag": Fault((CUT, ranged(CLIP, None, faithless=True), WHOLE), 3),
     "range of nothing known": Fault((CUT, _partial("bytes */*", b"x"), WHOLE), 3),
     "range without a Content-Range": Fault((CUT, reply(206, CLIP[40_000:]), WHOLE), 3),
     "range in several parts": Fault((CUT, reply(206, b"x", "Content-Type: multipart/byteranges"), WHOLE), 3),
@@ -409,6 +410,15 @@ def test_a_part_that_is_longer_than_the_clip_is_thrown_away(tmp_path: Path) -> N
         _download(api, tmp_path / "cat.mp4")
     assert len(host.requests) == 2
     assert (tmp_path / "cat.mp4").read_bytes() == CLIP
+
+
+def test_a_part_of_one_byte_that_must_be_asked_for_again_is_not_left_empty(tmp_path: Path) -> None:
+    (tmp_path / f".cat.mp4.{TASK}.old.part").write_bytes(b"x")
+    full = reply(416, b"", "Content-Range: bytes */1")
+    with serving(full, WHOLE) as host, serving(succeeded(f"{host.url}/cat.mp4")) as api:
+        _download(api, tmp_path / "cat.mp4")
+    assert [header(request, "range") for request in host.requests] == ["bytes=1-", None]
+    assert [file.name for file in tmp_path.glob("*cat*")] == ["cat.mp4"]
 
 
 def test_a_download_gives_up_after_15_seconds_without_a_byte(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from faulty import (
     serving,
 )
 from rawgenai import files, http
-from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown
+from rawgenai.message import Form, Media, NotSent, Receive, Request, Response, Unknown
 
 
 def _written(body: Any) -> bytes:
@@ -294,15 +294,17 @@ PART = files.Part("part", "one", 40)
 
 @pytest.mark.parametrize("value", PLACES)
 def test_a_range_must_go_on_where_the_part_ends(value: str) -> None:
-    assert http._continued({"content-range": value}, PART) == PLACES[value]
+    assert http._continued({"content-range": value, "etag": '"one"'}, PART) == PLACES[value]
 
 
 @pytest.mark.parametrize(("length", "place"), [("60", (100, 100)), ("59", None), ("61", None), ("100", None)])
 def test_a_range_must_be_as_long_as_it_says(length: str, place: tuple[int, int] | None) -> None:
-    assert http._continued({"content-range": "bytes 40-99/100", "content-length": length}, PART) == place
+    assert (
+        http._continued({"content-range": "bytes 40-99/100", "content-length": length, "etag": '"one"'}, PART) == place
+    )
 
 
-@pytest.mark.parametrize(("etag", "same"), [('"one"', True), ('"two"', False), (None, True), ('W/"one"', False)])
+@pytest.mark.parametrize(("etag", "same"), [('"one"', True), ('"two"', False), (None, False), ('W/"one"', False)])
 def test_a_range_must_be_of_the_same_object(etag: str | None, same: bool) -> None:
     headers = {"content-range": "bytes 40-99/100", **({"etag": etag} if etag else {})}
     assert (http._continued(headers, PART) is not None) == same
@@ -324,6 +326,24 @@ def test_a_disk_that_takes_less_at_once_gets_all(tmp_path: Path, monkeypatch: py
         )
     assert fetched.part is not None
     assert Path(fetched.part).read_bytes() == clip(1000)
+
+
+def test_another_writer_of_the_same_part_is_noticed(tmp_path: Path) -> None:
+    target = str(tmp_path / "cat.mp4")
+
+    def send(request: Request, receive: Receive | None = None) -> Response:
+        def chunks() -> Iterator[bytes]:
+            yield b"one"
+            with files.open_part(files.part_path(target, "task", "one")) as other:
+                other.write(b"two")
+            yield b"one"
+
+        assert receive is not None
+        return Response(200, {}, receive(200, {"content-length": "6", "etag": '"one"'}, chunks()))
+
+    with pytest.raises(Unknown, match="another process"):
+        http.download(send, "", target, "task", lambda *_: None)
+    assert not list(tmp_path.glob(".cat*"))
 
 
 # --- what it costs ------------------------------------------------------------------------------------------------

@@ -635,6 +635,8 @@ def download_failure(answer: Response | NotSent | Unknown, url: str, fault: str 
     if clip_event(answer) == "gone" and not _is_valid(url, answer.headers):
         return RawgenaiError("url_expired", api_code=api_code)
     message = f"the clip's host answered with HTTP status {answer.status}"
+    if clip_event(answer) == "strayed":
+        message = "the clip's host sent another piece of it than was asked for"
     return RawgenaiError("download_error", message, api_code=api_code)
 
 
