@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from rawgenai import __version__, files
 from rawgenai.errors import RawgenaiError
@@ -387,8 +387,7 @@ def download(
         checksum = _Checksum(headers)
         try:
             if status == 416 and not checksum.named:
-                os.truncate(place.path, place.start - 1)
-                raise Unknown("server_error", "the last byte is asked for again, for the checksum that comes with it")
+                _ask_again(place)
             _append(place, () if status == 416 else chunks, checksum, progress, clock)
         except BaseException as error:
             _drop_unless_resumable(place.path, target, task_id, error)
@@ -415,6 +414,12 @@ def _drop_unless_resumable(path: str, target: str, task_id: str, error: BaseExce
     if isinstance(error, _OverlongError | RawgenaiError) or kept is None or kept.path != path:
         with suppress(OSError):
             os.remove(path)
+
+
+def _ask_again(place: _Place) -> NoReturn:
+    """Give up the last byte of a whole part, for the checksum that comes with it."""
+    os.truncate(place.path, place.start - 1)
+    raise Unknown("server_error", "the server says nothing of what the bytes before are")
 
 
 def _append(
