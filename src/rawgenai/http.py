@@ -248,7 +248,7 @@ def _chunks(answer: Any, headers: Mapping[str, str], idle: float) -> Iterator[by
     and proxies are already dealt with.
     """
     pieces, left, stream = answer.iter_raw(), _length(headers), answer.extensions.get("network_stream")
-    if left is None or stream is None or "transfer-encoding" in headers:
+    if left is None or stream is None:
         yield from pieces
         return
     piece = next(pieces, b"")  # none where the status, as 204, allows no body
@@ -526,7 +526,8 @@ def _etag(headers: Mapping[str, str]) -> str:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    value = headers.get("content-length", "")
+    """Read how long a body is; what comes in chunks has no length, whatever it says (RFC 9112, 6.3)."""
+    value = headers.get("content-length", "") if "transfer-encoding" not in headers else ""
     return int(value) if re.fullmatch(r"\d{1,18}", value, re.ASCII) else None
 
 

@@ -99,6 +99,7 @@ FAULTS = {
     "whole": Fault((WHOLE,), 1),
     "without an ETag": Fault((ranged(CLIP, None),), 1),
     "in chunks": Fault((_chunked(CLIP),), 1),
+    "in chunks, with a length all the same": Fault((_chunked(CLIP).replace(b"ETag", b"Content-Length: 9\r\nETag"),), 1),
     "until the connection closes": Fault((reply(200, CLIP, length=-1),), 1),
     "cut": Fault((CUT, WHOLE), 2),
     "cut, and cut again": Fault((CUT, ranged(CLIP, cut=10_000), ranged(CLIP, cut=1), WHOLE), 4),
