@@ -173,6 +173,7 @@ CASES = {
     "clip: stall": Case({"clip": [hang, then(ranged(CLIP, cut=40_000), hang)]}, slow=HANGS),
     "clip: 429 with Retry-After": Case({"clip": [reply(429, b"", "Retry-After: 3")]}),
     "clip: 5xx": Case({"clip": [reply(500), reply(503), reply(504)]}),
+    "clip: 5xx for 30 s": Case({"clip": [reply(503)] * 12}),
     "clip: down for ever": Case({"clip": [reply(503)] * 99}, "download_error", 4),
     "clip: HTML 502": Case({"clip": [HTML]}),
     "clip: HTML 200": Case({"clip": [reply(200, b"<html>log in</html>")]}),

@@ -26,6 +26,7 @@ from rawgenai.message import Send
 if TYPE_CHECKING:
     from rawgenai.ledger import Ledger, Row
 
+CLIP_TRIES = 3  # more downloads of a clip whose host fails: with their pauses, they outlast half a minute
 FOLDER = os.path.join("ai-video-wan-video", "videos")  # of clips that are told no place (skill, "Output location")
 
 
@@ -200,6 +201,7 @@ class _Line:
         """Wait for a task and download its clip. Raises RawgenaiError, with the task's id."""
         means = self.means
         created_at = None if means.book.path else means.now()  # what no ledger remembers was created just now
+        tries = 0
         while True:
             task = tasks.wait(
                 task_id,
@@ -232,9 +234,11 @@ class _Line:
                     clock=means.clock,
                 )
             except RawgenaiError as error:
-                # It had succeeded a moment ago: a status may flip back for a while.
-                if error.code != "video_not_ready" or means.clock() >= self.end:
+                # A status may flip back for a while, and a clip's host may be down for longer than one download waits.
+                flipped, down = error.code == "video_not_ready", error.code == "download_error" and error.status == 4
+                if not (flipped or (down and tries < CLIP_TRIES)) or means.clock() >= self.end:
                     raise
-                means.sleep(waiting.FIRST)
+                tries += 1
+                means.sleep(waiting.FIRST * tries)
             else:
                 return Clip(task, file)
