@@ -249,6 +249,13 @@ def test_a_listed_task_of_which_nothing_is_said_keeps_the_submission_open(doubt:
     assert world.time - START >= 500
 
 
+def test_a_look_that_shows_a_candidate_is_no_clean_one(world: World) -> None:
+    row = world.submission()
+    world.book("A dog", at=150)  # which nobody can tell before it has ended, at 240
+    assert world.ends() == {row: ("absent", None)}
+    assert world.time - START >= 240 + 60
+
+
 # --- prompts that the API cuts -----------------------------------------------------------------------------------
 
 
@@ -276,12 +283,36 @@ def test_a_prompt_is_known_by_as_much_as_the_api_reads(prompt: str, cut: Callabl
     assert world.ends() == {row: ("adopted", task_id)}
 
 
-@pytest.mark.parametrize("said", ["x" * 1499, "y" * 1500, "", None, "x" * 749 + "y"])
-def test_another_prompt_is_none_of_ours_however_long(said: str | None, world: World) -> None:
-    row, task_id = world.submission("x" * 1500), world.book("x")
+@pytest.mark.parametrize(("asked", "said"), [
+    ("x" * 1500, "x" * 1499),
+    ("x" * 1500, "x" * 1501),
+    ("x" * 1500, ""),
+    ("x" * 2000, ""),
+    ("x" * 2000, None),
+    ("x" * 2000, "x" * 749),
+    ("x" * 2000, "x" * 1499 + "y"),
+    ("x" * 2000, "y" * 1500),
+])  # fmt: skip
+def test_another_prompt_is_none_of_ours_however_long(asked: str, said: str | None, world: World) -> None:
+    row, task_id = world.submission(asked), world.book("x")
     output = {"task_id": task_id, "task_status": "SUCCEEDED", "orig_prompt": said}
     world.instead = _status_of(task_id, DAY, world, Response(200, {}, json.dumps({"output": output}).encode()))
     assert world.ends() == {row: ("absent", None)}
+
+
+def test_the_same_task_is_not_given_to_another_that_asked_for_the_same(world: World) -> None:
+    first, task_id = world.submission(), world.book(at=0.3)
+    world.ledger._write("UPDATE tasks SET request_id = ? WHERE id = ?", (world.request_id, first))
+    second, unsaid = world.submission(at=0.1), world.submission(at=0.2, duration=None)
+    world.time += 200
+    assert world.ends() == {first: ("adopted", task_id), second: ("absent", None), unsaid: ("absent", None)}
+
+
+def test_one_of_unsaid_length_competes_with_one_whose_length_is_known(world: World) -> None:
+    world.submission(), world.submission(at=0.1, duration=None)
+    task_id = world.book(at=0.3)
+    world.time += 200
+    assert sorted(world.ends().values(), key=str) == [("absent", None), ("adopted", task_id)]
 
 
 def test_prompts_that_differ_only_in_what_is_cut_compete_for_one_task(world: World) -> None:
@@ -406,6 +437,7 @@ def test_a_key_that_is_refused_is_an_error_and_settles_nothing(world: World) -> 
 def test_after_a_day_nobody_knows_any_more(age: float, end: str, world: World) -> None:
     row = world.submission(at=-age)
     assert world.ends() == {row: (end, None)}
+    assert (world.asked == []) is (age > DAY)
 
 
 def test_a_task_of_almost_a_day_ago_is_still_found(world: World) -> None:
@@ -470,6 +502,17 @@ def test_one_that_asks_for_the_same_just_now_is_waited_for(world: World) -> None
     assert ends[row] == ("adopted", task_id)
     assert [end for end, _ in ends.values()] == ["adopted", "adopted"], "the one that was killed is settled with it"
     assert world.time - START >= 190.2
+
+
+def test_what_one_that_asks_for_the_same_just_now_may_have_made_is_not_taken(world: World) -> None:
+    row = world.submission()
+    world.time += 200
+    with world.ledger.claimed() as claim:
+        other = world.submission(at=1.0, left=None, claim=claim)
+        task_id = world.book(at=1.3)
+        assert world.ends(timeout=HOUR) == {other: ("busy", None), row: ("undecided", None)}
+        world.ledger.accept(other, task_id)
+    assert world.ends() == {row: ("absent", None)}
 
 
 def test_another_that_asks_for_something_else_just_now_is_not(world: World) -> None:
