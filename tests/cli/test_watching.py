@@ -1,0 +1,338 @@
+"""What a person, a log and a dumb terminal see while tasks are waited for."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from terminal import COLUMNS, Screen, Terminal, at_terminal, play
+
+from account import CLIP, Answer, Lost, World
+from faulty import CLOSE, TASK, refuses
+from rawgenai.cli import watching
+from rawgenai.cli.watching import Display, Watch
+from rawgenai.dashscope.waiting import Look
+from rawgenai.dashscope.wire import TERMINAL, Task
+from rawgenai.errors import RawgenaiError
+from rawgenai.ledger import STATUSES
+
+PASSING = ("server_error", "timeout", "connection_error", "rate_limit", "task_not_found")
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+def _saw(status: str, task_id: str = "a", *, trouble: str | None = None) -> Look:
+    found = RawgenaiError(trouble) if trouble else Task(task_id=task_id, status=status)
+    return Look(task_id, found, ended=status in TERMINAL)
+
+
+def _watched(*looks: Look, gone: float = 0.0, minutes: tuple[int, int] | None = (1, 5), total: int = 1) -> str:
+    clock = Clock()
+    watch = Watch("waiting", minutes, total=total, clock=clock)
+    for look in looks:
+        watch.seen(look)
+    clock.time += gone
+    return watch.line()
+
+
+# --- the line ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_line_says_status_time_gone_and_time_usual() -> None:
+    assert _watched(_saw("running"), gone=65) == "running 1:05 (usually 1-5 min)"
+    assert _watched(_saw("pending"), gone=3599, minutes=(5, 10)) == "pending 59:59 (usually 5-10 min)"
+    assert _watched(_saw("running"), gone=7384, minutes=None) == "running 2:03:04"
+
+
+def test_before_anything_is_known_the_line_says_what_is_done() -> None:
+    assert _watched(gone=2) == "waiting 0:02"
+    assert _watched(_saw("", trouble="timeout"), gone=2) == "waiting 0:02 (retry: timeout)"
+
+
+def test_trouble_is_said_beside_what_was_known_until_it_is_over() -> None:
+    trouble = _saw("", trouble="rate_limit")
+    assert _watched(_saw("running"), trouble) == "running 0:00 (retry: rate_limit)"
+    assert _watched(_saw("running"), trouble, _saw("running")) == "running 0:00 (usually 1-5 min)"
+
+
+@pytest.mark.parametrize("minutes", [(1, 5), (5, 10)])
+@pytest.mark.parametrize("trouble", [None, *PASSING])
+@pytest.mark.parametrize("status", sorted({"", *STATUSES} - {*TERMINAL}))
+def test_the_line_of_one_task_fits_into_40_columns(status: str, trouble: str | None, minutes: tuple[int, int]) -> None:
+    looks = [_saw(status)] if status else []
+    looks += [_saw("", trouble=trouble)] if trouble else []
+    assert len(_watched(*looks, gone=59 * 60 + 59, minutes=minutes)) <= COLUMNS
+
+
+def test_the_line_of_several_tasks_counts_them() -> None:
+    looks = [_saw("running", "a"), _saw("pending", "b"), _saw("running", "c"), _saw("succeeded", "d")]
+    assert _watched(*looks, gone=65, total=45) == "1 of 45 ended 1:05; 2 running, 1 pending"
+    assert _watched(_saw("failed"), _saw("succeeded", "b"), total=2) == "2 of 2 ended 0:00"
+
+
+def test_the_time_of_a_task_counts_from_its_creation() -> None:
+    watch = Watch("waiting", age=125, clock=Clock())
+    assert watch.line() == "waiting 2:05"
+
+
+# --- a log ------------------------------------------------------------------------------------------------------------
+
+
+def _log(capsys: pytest.CaptureFixture[str], act: Callable[[Display, Clock], None], *, total: int = 1) -> list[str]:
+    clock = Clock()
+    watch = Watch("waiting", (1, 5), total=total, clock=clock)
+    with Display(watch, quiet=False, clock=clock, nap=clock.sleep) as display:
+        act(display, clock)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_log_gets_a_line_for_each_change_and_one_for_each_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(display: Display, clock: Clock) -> None:
+        for status in ("pending", "running", *["running"] * 9, "succeeded"):
+            display.sleep(15)
+            display.seen(_saw(status))
+
+    assert _log(capsys, act) == [
+        "a: pending after 0:15 (usually 1-5 min)",
+        "a: running after 0:30",
+        "running 1:30 (usually 1-5 min)",
+        "running 2:30 (usually 1-5 min)",
+        "a: succeeded after 3:00",
+    ]
+
+
+def test_a_log_gets_its_line_each_minute_of_one_long_sleep_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(display: Display, clock: Clock) -> None:
+        display.sleep(200)
+        assert clock.time == 1200
+
+    assert _log(capsys, act) == ["waiting 1:00", "waiting 2:00", "waiting 3:00"]
+
+
+def test_a_log_says_trouble_once_and_when_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(display: Display, clock: Clock) -> None:
+        for look in (_saw("running"), *[_saw("", trouble="server_error")] * 3, _saw("running")):
+            display.seen(look)
+            display.sleep(5)
+
+    assert _log(capsys, act) == [
+        "a: running after 0:00 (usually 1-5 min)",
+        "a: running (retry: server_error) after 0:05",
+        "a: running after 0:20",
+    ]
+
+
+def test_a_log_of_many_tasks_gets_one_line_each_minute_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(display: Display, clock: Clock) -> None:
+        for number in range(5):
+            display.seen(_saw("running", f"task-{number}"))
+        display.sleep(61)
+
+    lines = _log(capsys, act, total=5)
+    assert len(lines) == 6
+    assert lines[-1] == "0 of 5 ended 1:00; 5 running"
+
+
+def test_quiet_says_nothing_and_sleeps_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Display(Watch("waiting", clock=clock), quiet=True, clock=clock, nap=clock.sleep) as display:
+        display.show()
+        display.sleep(120)
+        display.seen(_saw("running"))
+        display.warn("x")
+    assert (clock.slept, capsys.readouterr().err) == ([120], "")
+
+
+def test_a_sleep_lasts_as_long_as_it_should(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(display: Display, clock: Clock) -> None:
+        for seconds in (0.0, 0.1, 59.9, 60.0, 61.0, 1800.0):
+            before = clock.time
+            display.sleep(seconds)
+            assert clock.time - before == pytest.approx(seconds)
+        assert watching.MINUTE == 60
+
+    _log(capsys, act)
+
+
+# --- a terminal -------------------------------------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pseudo terminals are POSIX")
+CAT = "月光下的小猫在花园里玩耍很久很久.mp4"
+SECONDS = 1.5
+FLAGS = ("--poll-interval", "0.5")
+
+
+def _generate(
+    folder: Path,
+    *flags: str,
+    seconds: float = SECONDS,
+    scripts: dict[str, list[Answer]] | None = None,
+    more: dict[str, str] | None = None,
+    meanwhile: Callable[[Terminal, subprocess.Popen[bytes]], None] = lambda *_: None,
+) -> tuple[int, Screen, bytes]:
+    """Generate at a terminal: the exit status, what is left on the screen, and all that was drawn."""
+    argv = ("dashscope", "video", "generate", "月光", "-o", str(folder / CAT), *FLAGS, *flags)
+    with World(scripts or {}, seconds=seconds, now=time.time).served() as world:
+        run, drawn = at_terminal(world.url, *argv, more=more, meanwhile=meanwhile)
+    assert world.posts() == 1
+    return run.status, play(drawn), drawn
+
+
+def _wait(*argv: str, end: str = "SUCCEEDED", more: dict[str, str] | None = None) -> tuple[int, Screen, bytes]:
+    """Wait at a terminal for tasks that end after two seconds."""
+    others = {"one": (end, SECONDS), "two": (end, SECONDS / 2)}
+    with World({}, others=others, now=time.time).served() as world:
+        run, drawn = at_terminal(world.url, "dashscope", "video", "wait", *argv, *FLAGS, more=more)
+    return run.status, play(drawn), drawn
+
+
+@pytest.mark.platform
+@posix
+def test_generate_shows_one_line_in_place_then_the_bar_and_leaves_nothing(tmp_path: Path) -> None:
+    status, screen, drawn = _generate(tmp_path)
+    assert (status, screen.lines, screen.rows, screen.cursor) == (0, [], 1, True)
+    assert screen.widest <= COLUMNS
+    assert screen.redrawn > 4
+    said = drawn.decode()
+    places = [
+        said.index(word) for word in ("submitting 0:00", "pending 0:00 (usually 1-5 min)", "running 0:01", "月光")
+    ]
+    assert places == sorted(places)
+    assert (tmp_path / CAT).read_bytes() == CLIP
+
+
+@pytest.mark.platform
+@posix
+def test_wait_shows_one_line_in_place_and_leaves_nothing() -> None:
+    status, screen, drawn = _wait("one")
+    assert (status, screen.lines, screen.rows, screen.cursor) == (0, [], 1, True)
+    assert screen.widest <= COLUMNS
+    assert re.search(rb"running 0:0[1-9]", drawn)
+    assert not re.search(rb"\x1b\[\d+(;\d+)*m", drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_a_wait_for_several_counts_them_in_one_line() -> None:
+    status, screen, drawn = _wait("one", "two")
+    assert (status, screen.lines, screen.cursor) == (0, [], True)
+    assert screen.widest <= COLUMNS
+    assert re.search(rb"1 of 2 ended 0:0\d; 1 running", drawn)
+
+
+@pytest.mark.platform
+@posix
+def test_a_task_that_has_ended_already_draws_nothing() -> None:
+    with World({}, others={"one": ("SUCCEEDED", 0.0)}, now=time.time).served() as world:
+        run, drawn = at_terminal(world.url, "dashscope", "video", "wait", "one")
+    assert (run.status, drawn) == (0, b"")
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_a_failure_is_alone_on_the_screen() -> None:
+    status, screen, _ = _wait("one", end="FAILED")
+    assert (status, screen.cursor, screen.lines[0], screen.lines[-1]) == (1, True, "{", "}")
+
+
+@pytest.mark.platform
+@posix
+def test_a_dumb_terminal_gets_the_lines_of_a_log(tmp_path: Path) -> None:
+    status, screen, drawn = _generate(tmp_path, more={"TERM": "dumb"})
+    assert status == 0
+    assert not re.search(rb"\x1b|\r(?!\n)", drawn)
+    assert screen.lines[0] == f"{TASK}: pending after 0:00 (usually 1-5 min)"
+    assert [line.partition(" after ")[0] for line in screen.lines[1:3]] == [f"{TASK}: running", f"{TASK}: succeeded"]
+    assert screen.lines[-1] == f"{CAT}: 100% of 0.1 MB"
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_no_color_means_none_while_waiting_and_downloading(tmp_path: Path) -> None:
+    status, screen, drawn = _generate(tmp_path, more={"NO_COLOR": "1"})
+    assert (status, screen.lines) == (0, [])
+    assert screen.redrawn > 4
+    assert not re.search(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m", drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_quiet_means_nothing_at_a_terminal(tmp_path: Path) -> None:
+    assert _generate(tmp_path, "-q")[2] == b""
+    assert _wait("one", "-q")[2] == b""
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_a_warning_stands_whole_above_the_live_line(tmp_path: Path) -> None:
+    status, screen, drawn = _generate(tmp_path, "--settle", "3", scripts={"create": [Lost(CLOSE)]})
+    assert (status, screen.cursor, len(screen.lines)) == (0, True, 1)
+    assert screen.lines[0].startswith("warning: connection_error: ")
+    assert screen.lines[0].endswith("; asking the API what became of it")
+    assert re.search(rb"submitting 0:0[1-9]", drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.platform
+@posix
+def test_trouble_shows_in_the_live_line(tmp_path: Path) -> None:
+    down = refuses(503, "ModelUnavailable")
+    _, screen, drawn = _generate(tmp_path, scripts={"status": [down, down]})
+    assert screen.lines == []
+    assert re.search(rb"pending 0:0\d \(retry: server_error\)", drawn)
+
+
+def _press(keys: bytes) -> Callable[[Terminal, subprocess.Popen[bytes]], None]:
+    def act(terminal: Terminal, _: subprocess.Popen[bytes]) -> None:
+        terminal.wait_for(b"running 0:0")
+        terminal.press(keys)
+
+    return act
+
+
+def _send(number: signal.Signals) -> Callable[[Terminal, subprocess.Popen[bytes]], None]:
+    def act(terminal: Terminal, process: subprocess.Popen[bytes]) -> None:
+        terminal.wait_for(b"running 0:0")
+        process.send_signal(number)
+
+    return act
+
+
+ENDS = {"Ctrl-C": (_press(b"\x03"), 130, "interrupted"), "SIGTERM": (_send(signal.SIGTERM), 143, "terminated")}
+
+
+@pytest.mark.platform
+@posix
+@pytest.mark.parametrize("name", ["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_a_signal_leaves_clean_lines_and_the_cursor(name: str, tmp_path: Path) -> None:
+    meanwhile, expected, word = ENDS[name]
+    status, screen, drawn = _generate(tmp_path, seconds=60, meanwhile=meanwhile)
+    assert status == expected
+    assert screen.cursor
+    advice, last = screen.lines
+    assert advice.startswith("the task is not stopped, only the waiting; to go on: rawgenai dashscope video wait ")
+    assert advice.endswith(f" -o '{tmp_path / CAT}'")  # quoted, as a shell wants it
+    assert last == word
+    assert (b"^C" in drawn) == (name == "Ctrl-C")  # it was echoed, and wiped away with the live line
