@@ -112,8 +112,9 @@ def test_a_wait_that_is_over_names_the_task(world: World, monkeypatch: pytest.Mo
 
 def test_a_log_gets_one_line_for_each_change(world: World) -> None:
     lines = invoke(*GENERATE, "--poll-interval", "0", KITTEN, "-o", "cat.mp4").err.splitlines()
-    assert lines[0] == f"{TASK}: pending after 0:00 (usually 1-5 min)"
-    assert [line.partition(" after ")[0] for line in lines[1:]] == [f"{TASK}: running", f"{TASK}: succeeded"]
+    assert lines[0].startswith(f"task {TASK}: 5 s are billed")
+    assert lines[1] == f"{TASK}: pending after 0:00 (usually 1-5 min)"
+    assert [line.partition(" after ")[0] for line in lines[2:]] == [f"{TASK}: running", f"{TASK}: succeeded"]
 
 
 # --- paid once --------------------------------------------------------------------------------------------------------

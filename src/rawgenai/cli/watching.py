@@ -225,7 +225,7 @@ class Stages:
 
         self.task = task
         if not self._quiet:
-            self._display.pause()
+            self.end()
             streams.err(f"task {task.task_id}: {self._bill}")
         self.seen(Look(task.task_id, task, ended=False))
 
