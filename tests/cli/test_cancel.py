@@ -133,6 +133,7 @@ def test_a_refused_key_names_the_region() -> None:
     assert "a key is valid in its own region only" in refused(OTHER["invalid_api_key"]).message
 
 
+@pytest.mark.slow
 def test_an_api_that_is_not_there_is_a_connection_error() -> None:
     run = rawgenai(f"http://127.0.0.1:{closed_port()}/api/v1", *CANCEL, TASK)
     assert (run.status, run.error["code"], run.error["task_id"]) == (4, "connection_error", TASK)

@@ -116,6 +116,7 @@ def test_a_host_that_is_not_there_is_a_connection_error() -> None:
     assert SO_FAR in run.error["message"]
 
 
+@pytest.mark.slow
 def test_a_host_that_says_nothing_is_a_timeout() -> None:
     with serving(hang) as server:
         run = rawgenai(server.url, *CHECK, RAWGENAI_TIMEOUT="0.05")

@@ -12,6 +12,8 @@ import pytest
 
 from rawgenai.emulator.faults import FAULTS
 
+pytestmark = pytest.mark.slow  # some eighty processes
+
 
 class Met(NamedTuple):
     """What the last command of create, status, download says."""

@@ -672,6 +672,7 @@ def test_a_file_is_not_overwritten(store: Store) -> None:
     assert (answer.status, b"<Code>FileAlreadyExists</Code>" in answer.body) == (409, True)
 
 
+@pytest.mark.slow
 def test_a_file_of_a_hundred_megabytes_is_the_largest(store: Store) -> None:
     fields = upload_fields(store)
     data = bytes(range(256)) * 400 * 1024

@@ -51,6 +51,7 @@ def creator(store: Store) -> Callable[[int], subprocess.Popen[str]]:
     return start
 
 
+@pytest.mark.slow
 def test_processes_that_create_at_once_lose_nothing(
     store: Store, creator: Callable[[int], subprocess.Popen[str]]
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_wrong_ssl_cert_file_is_a_config_error(
     assert "SSL_CERT_FILE" in error.message
 
 
+@pytest.mark.slow
 def test_trust_as_a_process(certificate: Certificate) -> None:
     with serving(CREATED, context=certificate.context) as server:
         refused = rawgenai(server.url, *CREATE)

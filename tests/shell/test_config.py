@@ -415,6 +415,7 @@ for i in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_32_writers_at_once_lose_nothing(file: Path) -> None:
     names = [f"name{i}" for i in range(32)]
     children = [subprocess.Popen([sys.executable, "-c", WRITERS, name], stdin=subprocess.PIPE) for name in names]
@@ -426,6 +427,7 @@ def test_32_writers_at_once_lose_nothing(file: Path) -> None:
     assert sorted(json.loads(file.read_bytes())) == sorted(names)
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @posix
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(file: Path) -> None:

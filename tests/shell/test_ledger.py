@@ -532,6 +532,7 @@ with open_ledger() as tasks:
 """
 
 
+@pytest.mark.slow
 def test_32_processes_that_make_it_at_once_lose_nothing(path: Path) -> None:
     command = [sys.executable, "-c", WRITER]
     children = [subprocess.Popen([*command, str(i)], stdin=subprocess.PIPE) for i in range(32)]
@@ -544,6 +545,7 @@ def test_32_processes_that_make_it_at_once_lose_nothing(path: Path) -> None:
         assert {row.task_id for row in tasks.rows()} == {f"task-{i}-{j}" for i in range(32) for j in range(4)}
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @posix
 def test_a_killed_process_leaves_every_intent_that_it_announced(path: Path) -> None:

@@ -271,6 +271,7 @@ print(slow, peak < 60_000, peak)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @pytest.mark.skipif(not _LINUX, reason="asks /proc for the peak of memory")
 def test_a_look_at_any_file_takes_less_than_100_ms_and_60_mb(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -340,6 +341,7 @@ def _mutants(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=timedelta(seconds=2))
 @given(data=st.one_of(_ANY, _mutants()))
 def test_no_bytes_raise_anything_else_or_take_long(data: bytes) -> None:
