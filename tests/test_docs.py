@@ -43,6 +43,7 @@ EXAMPLES = [(page.name, example) for page in PAGES for example in _pages.example
 # --- generated blocks ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # `poe lint` asks the same
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_generated_block_is_what_the_code_prints(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failed = Cog().main(["cog", "-P", "-I", str(DOCS), "--check", "--diff", str(page)])

@@ -20,6 +20,8 @@ from rawgenai.errors import CODES
 from rawgenai.message import Request, Send
 
 # They belong to commands that later issues bring: wait, batch.
+pytestmark = pytest.mark.slow  # about a hundred processes
+
 LATER = {"wait_timeout", "over_budget"}
 
 CREATE = ("dashscope", "video", "create")

@@ -39,6 +39,7 @@ from faulty import (
 from rawgenai.ledger import Ledger
 
 pytestmark = [
+    pytest.mark.slow,  # real processes, most of them at terminals
     pytest.mark.platform,
     pytest.mark.skipif(os.name != "posix", reason="shells, pseudo terminals and /dev are POSIX"),
 ]
