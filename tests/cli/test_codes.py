@@ -19,10 +19,7 @@ from rawgenai.emulator import sender
 from rawgenai.errors import CODES
 from rawgenai.message import Request, Send
 
-# They belong to commands that later issues bring: wait, batch.
 pytestmark = pytest.mark.slow  # about a hundred processes
-
-LATER = {"wait_timeout", "over_budget"}
 
 CREATE = ("dashscope", "video", "create")
 STATUS = ("dashscope", "video", "status")
@@ -90,6 +87,8 @@ CASES = [
     Case("server_error", 6, (*CREATE, "emulator:html")),
     Case("server_error", 1, (*STATUS, "{broken}")),
     Case("server_error", 4, (*STATUS, "busy"), REAL),
+    Case("wait_timeout", 5, ("dashscope", "video", "wait", "{fresh}", "--timeout", "0")),
+    Case("over_budget", 2, (*MOONLIGHT, "--max-cost", "1")),
     Case("task_not_cancelable", 1, ("dashscope", "video", "cancel", "{rude}")),
     Case("access_denied", 3, (*CREATE, "emulator:refuse=AccessDenied.Unpurchased")),
     # Download.
@@ -239,7 +238,7 @@ def test_a_code_is_reached_by_a_command_line(outcomes: list[Future[Outcome]], nu
 
 
 def test_every_code_is_reached_or_belongs_to_a_later_issue() -> None:
-    assert {case.code for case in CASES} == set(CODES) - LATER
+    assert {case.code for case in CASES} == set(CODES)
 
 
 def test_no_refusal_left_a_file_behind(outcomes: list[Future[Outcome]], folder: Path) -> None:
