@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import unicodedata
@@ -73,7 +74,7 @@ def at_terminal(
         stdout=theirs if both else subprocess.PIPE,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call, before any thread
+        preexec_fn=_sit_down,  # noqa: PLW1509 - two calls, and no lock is held
     ) as process:
         os.close(theirs)
         reader.start()
@@ -83,6 +84,15 @@ def at_terminal(
     reader.join()
     os.close(ours)
     return Run(process.returncode, stdout.decode(), ""), bytes(terminal.drawn)
+
+
+def _sit_down() -> None:
+    """Make stderr the terminal of this process, and hear its Ctrl-C, which a shell's background job ignores."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Screen(NamedTuple):

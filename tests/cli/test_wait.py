@@ -222,6 +222,7 @@ REFUSED = {
     ("ready", "no id"): "invalid_task_id",
     ("ready", ""): "missing_task_id",
     ("x" * 129,): "invalid_task_id",
+    ("no/such", "ready", "-o", "{task_id}.mp4"): "invalid_task_id",  # it never becomes part of a path
     (): "missing_task_id",
     ("ready", "soon", "-o", "a.mp4"): "invalid_usage",
     ("ready", "-o", "missing/a.mp4"): "output_write_error",

@@ -1,5 +1,6 @@
 """What a person, a log and a dumb terminal see while tasks are waited for."""
 
+import io
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from terminal import COLUMNS, Screen, Terminal, at_terminal, play
 
 from account import CLIP, Answer, Lost, World
@@ -90,6 +92,31 @@ def test_the_line_of_several_tasks_counts_them() -> None:
 def test_the_time_of_a_task_counts_from_its_creation() -> None:
     watch = Watch("waiting", age=125, clock=Clock())
     assert watch.line() == "waiting 2:05"
+
+
+def test_a_line_that_is_longer_is_cut_and_never_wrapped() -> None:
+    watch = Watch("waiting", total=99, clock=Clock())
+    for number, status in enumerate((*["running"] * 40, *["pending"] * 30)):
+        watch.seen(_saw(status, f"task-{number}"))
+    watch.seen(_saw("", "task-0", trouble="connection_error"))
+    assert len(watch.line()) > COLUMNS
+    drawn = io.StringIO()
+    Console(file=drawn, width=COLUMNS).print(watching._Live(watch))
+    assert drawn.getvalue() == "0 of 99 ended 0:00; 39 running, 30 pend…\n"
+
+
+def test_what_is_printed_beside_the_live_line_stays_on_stdout(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching.streams, "is_person", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what pytest captures for a terminal
+    with Display(Watch("waiting"), quiet=False) as display:
+        display.show()
+        print("an envelope")
+    out, err = capsys.readouterr()
+    assert out == "an envelope\n"
+    assert "waiting 0:00" in err
 
 
 # --- a log ------------------------------------------------------------------------------------------------------------

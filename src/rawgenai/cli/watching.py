@@ -123,9 +123,9 @@ class Display:
             self.show()
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
-            minute = max(0.0, self._said + MINUTE - self._clock())
-            self._nap(min(left, minute) if self._plain else left)
-            if self._plain and self._clock() - self._said >= MINUTE:
+            minute = self._said + MINUTE  # when a log gets its next line
+            self._nap(min(left, max(0.0, minute - self._clock())) if self._plain else left)
+            if self._plain and self._clock() >= minute:
                 self._say(self.watch.line())
 
     def _say(self, line: str) -> None:
