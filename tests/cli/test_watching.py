@@ -15,7 +15,7 @@ from terminal import COLUMNS, Screen, Terminal, at_terminal, play
 
 from account import CLIP, Answer, Lost, World
 from faulty import CLOSE, TASK, refuses
-from rawgenai.cli import watching
+from rawgenai.cli import streams, watching
 from rawgenai.cli.watching import Display, Watch
 from rawgenai.dashscope.waiting import Look
 from rawgenai.dashscope.wire import TERMINAL, Task
@@ -108,7 +108,7 @@ def test_a_line_that_is_longer_is_cut_and_never_wrapped() -> None:
 def test_what_is_printed_beside_the_live_line_stays_on_stdout(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching.streams, "is_person", lambda: True)
+    monkeypatch.setattr(streams, "is_person", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what pytest captures for a terminal
     with Display(Watch("waiting"), quiet=False) as display:
