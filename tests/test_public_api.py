@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 import sys
 import typing
 from pathlib import Path
@@ -49,3 +50,15 @@ def test_functions_are_typed_and_take_collaborators_by_name_only(name: str) -> N
         assert parameter.annotation is not inspect.Parameter.empty
         given = parameter.default is not inspect.Parameter.empty
         assert given is (parameter.kind is inspect.Parameter.KEYWORD_ONLY), parameter
+
+
+def test_no_signature_shows_the_environment(monkeypatch: pytest.MonkeyPatch, canary: str) -> None:
+    monkeypatch.setenv("DASHSCOPE_API_KEY", canary)
+    shown = [
+        f"{name}{inspect.signature(function)}"
+        for module in pkgutil.walk_packages(rawgenai.__path__, "rawgenai.")
+        if module.name != "rawgenai.__main__"
+        for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction)
+    ]
+    assert any("environ: collections.abc.Mapping[str, str] = os.environ" in text for text in shown)
+    assert [text for text in shown if canary in text] == []

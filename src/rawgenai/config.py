@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rawgenai import files
 from rawgenai.errors import RawgenaiError
-from rawgenai.secret import Secret
+from rawgenai.secret import ENVIRON, Secret
 
 EMULATOR = "emulator"  # the base URL that means the emulator in process (design, ruling 18)
 MAX_FILE = 1024 * 1024  # bytes of a file that settings are read from
@@ -120,7 +120,7 @@ class Settings:
     base_url_source: str
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Settings:
+def load(environ: Mapping[str, str] = ENVIRON) -> Settings:
     """The settings in force. Under the emulator no key is looked for. Raises RawgenaiError config_error."""
     url = lookup("dashscope_base_url", environ)
     key = None if url and url.value == EMULATOR else lookup("dashscope_api_key", environ)
@@ -140,7 +140,7 @@ def fingerprint(settings: Settings) -> str:
     return sha256(f"{settings.base_url}\n{key}".encode()).hexdigest()[:16]
 
 
-def lookup(name: str, environ: Mapping[str, str] = os.environ) -> Found | None:
+def lookup(name: str, environ: Mapping[str, str] = ENVIRON) -> Found | None:
     """The value in force of one setting, checked. Raises RawgenaiError: invalid_key, config_error."""
     name = check_name(name)
     for source in _SOURCES:
@@ -175,7 +175,7 @@ def _checked(name: str, value: str, origin: str = "") -> str:
 # --- The config file ------------------------------------------------------------------------------------------------
 
 
-def path(environ: Mapping[str, str] = os.environ) -> str:
+def path(environ: Mapping[str, str] = ENVIRON) -> str:
     """The config file, whether it exists or not. Raises RawgenaiError config_error where no home folder is known."""
     try:
         return _file(environ)
@@ -183,21 +183,21 @@ def path(environ: Mapping[str, str] = os.environ) -> str:
         raise RawgenaiError("config_error", f"{error}, or XDG_CONFIG_HOME") from error
 
 
-def set_value(name: str, value: str, environ: Mapping[str, str] = os.environ) -> None:
+def set_value(name: str, value: str, environ: Mapping[str, str] = ENVIRON) -> None:
     """Store one setting, checked, in the config file. Raises RawgenaiError: invalid_key, config_error."""
     name = check_name(name)
     value = _checked(name, value)
     _change(lambda stored: {**stored, name: value}, environ)
 
 
-def unset(name: str, environ: Mapping[str, str] = os.environ) -> bool:
+def unset(name: str, environ: Mapping[str, str] = ENVIRON) -> bool:
     """Take one setting out of the config file, and say whether it was there. Raises as ``set_value``."""
     name = check_name(name)
     stored = _change(lambda stored: {other: stored[other] for other in stored if other != name}, environ)
     return name in stored
 
 
-def list_values(environ: Mapping[str, str] = os.environ) -> dict[str, Found]:
+def list_values(environ: Mapping[str, str] = ENVIRON) -> dict[str, Found]:
     """Every setting that has a value, masked, with its source. Raises RawgenaiError config_error."""
     found = {name: lookup(name, environ) for name in SETTINGS}
     return {name: Found(mask(each.value), each.source) for name, each in found.items() if each}

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO, NamedTuple, TextIO
 
 from rawgenai.errors import RawgenaiError
+from rawgenai.secret import ENVIRON
 
 MAX_PROMPT = 64 * 1024  # bytes of UTF-8
 MAX_NAME = 255  # bytes of a file's name, on every usual file system
@@ -241,7 +242,7 @@ def locked(path: str, *, wait: float) -> Iterator[None]:
 _HOME = "USERPROFILE" if _WINDOWS else "HOME"
 
 
-def home_folder(environ: Mapping[str, str] = os.environ) -> str:
+def home_folder(environ: Mapping[str, str] = ENVIRON) -> str:
     """The user's home folder. Raises FileNotFoundError where none is known (a container without HOME)."""
     home = environ.get(_HOME) or os.path.expanduser("~")
     if not os.path.isabs(home):
@@ -249,13 +250,13 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> str:
     return home
 
 
-def config_folder(environ: Mapping[str, str] = os.environ) -> str:
+def config_folder(environ: Mapping[str, str] = ENVIRON) -> str:
     """``$XDG_CONFIG_HOME/rawgenai``, else ``~/.config/rawgenai``, on every platform. Raises FileNotFoundError."""
     base = environ.get("XDG_CONFIG_HOME", "")
     return os.path.join(base if os.path.isabs(base) else os.path.join(home_folder(environ), ".config"), "rawgenai")
 
 
-def state_folder(environ: Mapping[str, str] = os.environ) -> str:
+def state_folder(environ: Mapping[str, str] = ENVIRON) -> str:
     """``$XDG_STATE_HOME/rawgenai``, else what the platform has for state (Linux: ``~/.local/state/rawgenai``).
 
     Raises FileNotFoundError.
@@ -384,7 +385,7 @@ def sweep_parts(target: str, task_id: str, *, now: Callable[[], float] = time.ti
 
 
 @contextmanager
-def only_writer(target: str, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+def only_writer(target: str, environ: Mapping[str, str] = ENVIRON) -> Iterator[None]:
     """Keep other downloads of ours away from a target's part files meanwhile; without a state folder, do without.
 
     Waits for them as long as a large clip takes; raises TimeoutError then.

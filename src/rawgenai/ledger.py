@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from rawgenai import files
 from rawgenai.errors import RawgenaiError
-from rawgenai.secret import redact
+from rawgenai.secret import ENVIRON, redact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -131,7 +131,7 @@ _PRAGMAS = (
 
 
 def open_ledger(
-    environ: Mapping[str, str] = os.environ, *, create: bool = True, now: Callable[[], float] = time.time
+    environ: Mapping[str, str] = ENVIRON, *, create: bool = True, now: Callable[[], float] = time.time
 ) -> "Ledger":
     """The ledger ``tasks.db`` in the state folder; one that does nothing where ``RAWGENAI_LEDGER`` is ``off``.
 

@@ -1,5 +1,7 @@
 """A value that no text of ours shows, and the last look at text before it leaves the program."""
 
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _TELLING = 8  # characters; what is shorter stands in ordinary words too, and is no real key
@@ -28,6 +30,25 @@ class Secret:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a secret cannot be pickled or copied")
+
+
+class _Environ(Mapping[str, str]):
+    """The environment as a default of arguments: a signature shows its defaults, and the key may be in there."""
+
+    def __getitem__(self, name: str) -> str:
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
+
+    def __repr__(self) -> str:
+        return "os.environ"
+
+
+ENVIRON = _Environ()
 
 
 def redact(text: str) -> str:

@@ -4,7 +4,6 @@ click completes commands, options and choices by itself; here is what else has w
 goes wrong, a shell that asks gets no words, and nobody an error.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -21,6 +20,7 @@ from click.shell_completion import (
 )
 
 from rawgenai.cli.command import Command
+from rawgenai.secret import ENVIRON
 
 _ASKED = "_RAWGENAI_COMPLETE"  # the variable by which click's scripts ask
 _TASKS = 20  # of the ledger, the newest
@@ -43,7 +43,7 @@ def completion(ctx: click.Context, shell: str | None) -> str:
     return _CLASSES[shell](ctx.find_root().command, {}, "rawgenai", _ASKED).source().rstrip("\n")
 
 
-def answer(main: click.Command, environ: Mapping[str, str] = os.environ) -> int:
+def answer(main: click.Command, environ: Mapping[str, str] = ENVIRON) -> int:
     """Print the words that a shell asks for, and return the exit status."""
     with suppress(Exception):
         shell_complete(main, {}, "rawgenai", _ASKED, environ[_ASKED])

@@ -1,6 +1,5 @@
 """The flags that `create` and `generate` share: what is asked for, and what it may cost."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rawgenai.cli.command import Option, integer
+from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
     from rawgenai.dashscope.spec import Spec
@@ -84,7 +84,7 @@ def asking(command: F) -> F:
 _KEY = r"[!-~]{1,255}"
 
 
-def checked_key(key: str | None, *, no_ledger: bool, environ: Mapping[str, str] = os.environ) -> str | None:
+def checked_key(key: str | None, *, no_ledger: bool, environ: Mapping[str, str] = ENVIRON) -> str | None:
     """Refuse an idempotency key that is none, or that nothing would remember."""
     from rawgenai.errors import RawgenaiError
 

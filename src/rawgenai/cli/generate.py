@@ -148,6 +148,7 @@ def generate(
                 warn=stages.warn,
                 progress=stages.progress,
                 created=stages.created,
+                resumed=stages.resumed,
                 seen=stages.seen if keep is None else _noting(keep, stages.seen),
                 sleep=stages.sleep,
             )

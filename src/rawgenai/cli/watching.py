@@ -220,13 +220,20 @@ class Stages:
         self._show(done, total)
 
     def created(self, task: "Task") -> None:
-        """Show the task, from its first moment."""
+        """Show a task that was submitted, from its first moment, and what it bills."""
+        self._begin(task, self._bill)
+
+    def resumed(self, task: "Task") -> None:
+        """Show a task that an earlier call submitted."""
+        self._begin(task, "it was submitted before, and nothing more is paid")
+
+    def _begin(self, task: "Task", sentence: str) -> None:
         from rawgenai.dashscope.waiting import Look
 
         self.task = task
         if not self._quiet:
             self.end()
-            streams.err(f"task {task.task_id}: {self._bill}")
+            streams.err(f"task {task.task_id}: {sentence}")
         self.seen(Look(task.task_id, task, ended=False))
 
     def seen(self, look: "Look") -> None:

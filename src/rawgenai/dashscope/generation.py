@@ -22,6 +22,7 @@ from rawgenai.dashscope.wire import Task
 from rawgenai.errors import RawgenaiError
 from rawgenai.ledger import UNSETTLED
 from rawgenai.message import Send
+from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
     from rawgenai.ledger import Ledger, Row
@@ -56,19 +57,20 @@ def generate(
     warn: Warn = silent,
     progress: Progress = silent,
     created: Callable[[Task], None] = silent,
+    resumed: Callable[[Task], None] = silent,
     seen: Callable[[Look], None] = silent,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
 ) -> Clip:
     """Make a clip and return it once it is on disk, in the MP4 file ``output``.
 
     Without ``output`` it goes to ``ai-video-wan-video/videos/TASK_ID.mp4`` under ``$OUTPUT_DIR``, or under ``output``.
     With ``cache``, the same request that has its clip on disk already is answered with that, and one that was cut off
     is taken up where it stopped; ``more`` is what else makes two requests differ. ``key`` is an idempotency key.
-    ``created`` is told of the task, ``seen`` of each look at it. Raises RawgenaiError with any code of the table:
-    after `wait_timeout` and whatever is temporary, the same call goes on with the same task.
+    ``created`` is told of a task that was submitted, ``resumed`` of one that was there already, ``seen`` of each look.
+    Raises RawgenaiError with any code of the table: after `wait_timeout` and whatever is temporary, the same call goes on with the same task.
     Source: specification, video.generate; design section 5.
     """
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
@@ -86,8 +88,9 @@ def generate(
         resume = cache and key is None  # a key says by itself what is the same
         if resume and (clip := line.cached()):
             return clip
-        task, row = (line.earlier() if resume else None) or line.submitted(key)
-        created(task)
+        earlier = line.earlier() if resume else None
+        task, row = earlier or line.submitted(key)
+        (resumed if earlier else created)(task)
         return line.kept(row) or line.delivered(task.task_id)
 
 

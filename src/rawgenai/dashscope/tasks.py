@@ -4,7 +4,6 @@ What may be asked is in rules.py, how it is said and what an answer means in wir
 how it is asked again in exchange.py. Collaborators are arguments with real defaults; time and sleep are too.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ from rawgenai.dashscope.waiting import Look
 from rawgenai.dashscope.wire import Listed, Task
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Send
+from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
     from rawgenai.ledger import Ledger
@@ -30,7 +30,7 @@ MAX_PAGES = 500  # of the API's list; of 100 tasks each
 CANCEL_PAUSES = (0.0, 1.0, 2.0)  # seconds before each look at a task that should be canceled by now
 
 
-def sender(settings: Settings, environ: Mapping[str, str] = os.environ) -> Send:
+def sender(settings: Settings, environ: Mapping[str, str] = ENVIRON) -> Send:
     """Choose what requests are sent with: the emulator in process (ruling 18), or a socket and the key.
 
     Raises RawgenaiError (`missing_api_key`, `config_error`).

@@ -5,7 +5,6 @@ state that lives in one folder. It never contacts anything, and shares nothing w
 """
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rawgenai.message import Receive, Request, Response, Send, Unknown
+from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
     from rawgenai.emulator.answers import Answer
@@ -32,7 +32,7 @@ _OUTCOMES = {
 def sender(
     folder: Path | None = None,
     *,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Send:

@@ -21,6 +21,7 @@ from rawgenai.emulator.answers import Answer, Call, Refused, refusal
 from rawgenai.emulator.state import cap_of, handle, speed
 from rawgenai.emulator.store import Store, state_folder
 from rawgenai.errors import RawgenaiError
+from rawgenai.secret import ENVIRON
 
 _CONNECTIONS = 256
 _HEAD_BYTES = 40 * 1024  # 32 KiB, and what is read ahead
@@ -87,7 +88,7 @@ def open_server(
     port: int = 0,
     folder: Path | None = None,
     *,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] = ENVIRON,
     now: Callable[[], float] = time.time,
     head_limit: float = 10.0,
     body_limit: float = 30.0,
