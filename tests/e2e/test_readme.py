@@ -122,12 +122,13 @@ def test_the_clip_has_sound_that_can_be_heard(opened: "InputContainer") -> None:
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("fail=InternalError", "video_failed"), ("canceled", "video_failed"), ("refuse=Arrearage", "missing_task_id")],
+    [("fail=InternalError", "server_error"), ("canceled", "video_failed"), ("refuse=Arrearage", "access_denied")],
 )
-def test_a_failure_ends_the_loop(fault: str, code: str, tmp_path: Path) -> None:
-    _, *lines = first_block().replace("uv run ", "").replace("in the moonlight", f"emulator:{fault}").splitlines()
+def test_a_failure_is_said_and_leaves_no_clip(fault: str, code: str, tmp_path: Path) -> None:
+    _, *lines = first_block().replace("uv run --extra media ", "").splitlines()
+    lines = [line.replace("in the moonlight", f"emulator:{fault}") for line in lines]
     programs = str(Path(sys.executable).parent)  # with rawgenai
-    environ = {**os.environ, "PATH": os.pathsep.join([programs, MACHINE["PATH"]]), "RAWGENAI_EMULATOR_SECONDS": "0"}
+    environ = {**os.environ, "PATH": os.pathsep.join([programs, MACHINE["PATH"]]), "RAWGENAI_EMULATOR_SECONDS": "1"}
     done = subprocess.run(
         ["bash", "-c", "\n".join(lines)],
         cwd=tmp_path,

@@ -70,7 +70,8 @@ def generate(
     With ``cache``, the same request that has its clip on disk already is answered with that, and one that was cut off
     is taken up where it stopped; ``more`` is what else makes two requests differ. ``key`` is an idempotency key.
     ``created`` is told of a task that was submitted, ``resumed`` of one that was there already, ``seen`` of each look.
-    Raises RawgenaiError with any code of the table: after `wait_timeout` and whatever is temporary, the same call goes on with the same task.
+    Raises RawgenaiError with any code of the table: after `wait_timeout` and whatever is temporary, the same call goes
+    on with the same task.
     Source: specification, video.generate; design section 5.
     """
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
