@@ -14,6 +14,7 @@ import tempfile
 import wave
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, chdir, contextmanager
+from functools import cache
 from json import dumps
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -290,18 +291,21 @@ _PROMPT = "一只猫在花园里玩耍".encode()
 _MEDIA_BYTES = 100_000
 
 
+@cache
 def _picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (1280, 720)).save(file, "JPEG")
     return file.getvalue().ljust(_MEDIA_BYTES, b"\0")  # of one size on all machines
 
 
+@cache
 def _clip() -> bytes:
     """Write the boxes of an MP4 that says that it has two seconds, and has nothing else."""
     head = struct.pack(">I8s12x", 24, b"ftypmp42")
     return head + struct.pack(">I4sI4sIIIII", 36, b"moov", 28, b"mvhd", 0, 0, 0, 1000, 2000)
 
 
+@cache
 def _sound() -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:

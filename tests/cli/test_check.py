@@ -110,6 +110,7 @@ def test_a_failure_says_what_was_found_so_far(step: Step, status: int, code: str
     assert f"{SO_FAR} {server.url} (environment DASHSCOPE_BASE_URL)" in run.error["message"]
 
 
+@pytest.mark.slow
 def test_a_host_that_is_not_there_is_a_connection_error() -> None:
     run = rawgenai(f"http://127.0.0.1:{closed_port()}/api/v1", *CHECK)
     assert (run.status, run.error["code"]) == (4, "connection_error")

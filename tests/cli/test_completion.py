@@ -252,6 +252,7 @@ def bash(tmp_path: Path) -> Iterator[Bash]:
 real = pytest.mark.skipif(os.name != "posix" or not shutil.which("bash"), reason="there is no bash")
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.platform
 def test_bash_completes_what_is_typed(bash: Bash, tmp_path: Path) -> None:
@@ -282,6 +283,7 @@ def test_bash_completes_what_is_typed(bash: Bash, tmp_path: Path) -> None:
     assert {line: bash.typed(line).removeprefix(line[: line.rindex(" ") + 1]) for line in every} == every
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.platform
 @pytest.mark.usefixtures("ledger")

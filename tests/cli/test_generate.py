@@ -157,6 +157,7 @@ def test_a_lost_answer_is_warned_of_and_looked_up(world: World, monkeypatch: pyt
     assert "asking the API what became of it" in result.err
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
 @pytest.mark.parametrize(("number", "status", "output"), [

@@ -569,6 +569,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_at_any_moment_leaves_only_whole_files(tmp_path: Path) -> None:
     for turn in range(6):
         folder = tmp_path / f"run-{turn}"

@@ -289,6 +289,7 @@ AS_PROCESS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AS_PROCESS)
 def test_the_same_holds_for_the_command(name: str, tmp_path: Path) -> None:
     case, target = CASES[name], tmp_path / "cat.mp4"

@@ -433,6 +433,7 @@ GUARDS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], tuple[str, ...]]] 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_a_guard_the_same_run_fails(guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_away, faults = GUARDS[guard]
