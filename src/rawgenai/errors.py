@@ -48,7 +48,7 @@ CODES = {
     "invalid_model": Code("there is no such model for these inputs", 2),
     "invalid_resolution": Code("the model does not offer this resolution", 2),
     "invalid_duration": Code("the model does not offer this duration", 2),
-    "invalid_ratio": Code("the aspect ratio is neither 16:9 nor 9:16", 2),
+    "invalid_ratio": Code("the model does not offer this aspect ratio", 2),
     "invalid_format": Code("the output file's name does not end in .mp4", 2),
     "incompatible_audio": Code("--audio is only for wan2.6-i2v-flash", 2),
     "incompatible_audio_url": Code("--audio-url is only for the wan2.5 and wan2.6 t2v and i2v models", 2),

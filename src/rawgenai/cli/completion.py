@@ -6,7 +6,7 @@ goes wrong, a shell that asks gets no words, and nobody an error.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import (
@@ -21,6 +21,9 @@ from click.shell_completion import (
 
 from rawgenai.cli.command import Command
 from rawgenai.secret import ENVIRON
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.models import Model
 
 _ASKED = "_RAWGENAI_COMPLETE"  # the variable by which click's scripts ask
 _TASKS = 20  # of the ledger, the newest
@@ -59,20 +62,28 @@ def _models(ctx: click.Context) -> Words:
     from rawgenai.dashscope.models import MODELS
 
     given = ctx.params
-    mode = _mode(given)
     for row in MODELS.values():
-        fits = mode in (None, row.mode) and given.get("resolution") in (None, *row.resolutions)
+        fits = _takes(row, given) and given.get("resolution") in (None, *row.resolutions)
         if fits and given.get("duration") in (None, *row.durations):
             yield row.name, f"{row.mode}, {' '.join(row.resolutions)}"
 
 
-def _mode(given: Mapping[str, Any]) -> str | None:
-    """Tell the mode that the inputs mean so far; without any, they may still come."""
+def _takes(row: "Model", given: Mapping[str, Any]) -> bool:
+    """Tell whether a model takes the inputs so far; others may still come."""
     from rawgenai.dashscope import rules
     from rawgenai.dashscope.spec import Spec
+    from rawgenai.errors import RawgenaiError
 
-    inputs = {name: given.get(name) or None for name in ("image", "refs", "first_frame", "last_frame")}
-    return rules.select_mode(Spec(**inputs)) if any(inputs.values()) else None
+    names = ("image", "refs", "first_frame", "last_frame", "first_clip", "video")
+    spec = Spec(**{name: given.get(name) or None for name in names})
+    roles = rules.roles(spec, row).keys()
+    if not roles:
+        return True
+    try:
+        fits = rules.select_mode(spec, row) in row.modes
+    except RawgenaiError:
+        return False
+    return fits and any(roles <= set(combination) for combination in row.combinations or ())
 
 
 def _resolutions(ctx: click.Context) -> Words:
@@ -82,10 +93,17 @@ def _resolutions(ctx: click.Context) -> Words:
     yield from ((tier, None) for tier in (row.resolutions if row else SIZES))
 
 
-def _ratios(_ctx: click.Context) -> Words:
-    from rawgenai.dashscope.models import RATIOS
+def _ratios(ctx: click.Context) -> Words:
+    from rawgenai.dashscope.models import MODELS, RATIOS
 
-    yield from ((ratio, None) for ratio in RATIOS)
+    row = MODELS.get(ctx.params.get("model") or "")
+    yield from ((ratio, None) for ratio in (row.ratios if row else RATIOS))
+
+
+def _audio_settings(_ctx: click.Context) -> Words:
+    from rawgenai.dashscope.models import AUDIO_SETTINGS
+
+    yield from ((word, None) for word in AUDIO_SETTINGS)
 
 
 def _shot_types(_ctx: click.Context) -> Words:
@@ -125,6 +143,7 @@ WORDS: Mapping[str, Callable[[click.Context], Words]] = {  # a parameter's name 
     "model": _models,
     "resolution": _resolutions,
     "ratio": _ratios,
+    "audio_setting": _audio_settings,
     "shot_type": _shot_types,
     "mode": _modes,
     "region": _regions,

@@ -42,11 +42,11 @@ def create(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import rules
+    from rawgenai.dashscope import roster
 
     key = checked_key(idempotency_key, no_ledger=no_ledger)
     spec = spec_of(prompt, prompt_file, refs, given)
-    rules.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
     from rawgenai.dashscope import loading
 
     spec, model, _ = loading.prepare(spec, strict=strict)

@@ -24,14 +24,16 @@ def answer(spec: "Spec", base_url: str, form: str, bill: "Bill", *, quiet: bool)
     Raises RawgenaiError where it would be refused.
     """
     from rawgenai import envelope
-    from rawgenai.dashscope import budget, rules, wire
+    from rawgenai.dashscope import budget, roster, wire
     from rawgenai.dashscope.spec import with_media
 
     warn = streams.warner(quiet=quiet)
-    model, warnings = rules.select(spec)
+    model, warnings = roster.select(spec)
     for warning in [*warnings, *wire.region_warnings(model, base_url)]:
         warn(warning)
-    uploads: dict[str | Media, str | Media] = {leaf: f"oss://UPLOADED/{name_of(leaf)}" for leaf in wire.to_upload(spec)}
+    uploads: dict[str | Media, str | Media] = {
+        leaf: f"oss://UPLOADED/{name_of(leaf)}" for leaf in wire.to_upload(spec, model)
+    }
     request = wire.create_request(with_media(spec, uploads), model)
     if form == "curl":
         if uploads:

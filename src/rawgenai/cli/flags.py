@@ -22,6 +22,11 @@ def number(text: str | float) -> float:
     return float(text)
 
 
+def _voices(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[str | None, ...] | None:
+    """Read voices as the Spec has them: None for a reference that has none."""
+    return tuple(voice or None for voice in given) or None
+
+
 _ASKING = (
     click.argument("prompt", required=False),
     click.option("--image", "-i", metavar="FILE|URL", help="Input image, for i2v."),
@@ -30,24 +35,40 @@ _ASKING = (
         help="Reference image or video, for r2v; up to 5, at most 3 of them videos."
         " They are character1, character2, ...",
     ),
+    click.option(
+        "--ref-voice", "ref_voices", multiple=True, callback=_voices, metavar="FILE|URL",
+        help="Voice of a reference: the first one is the first --ref's, and so on; '' for none (wan2.7-r2v)."
+        " WAV or MP3, 1 to 10 s.",
+    ),
     click.option("--first-frame", metavar="FILE|URL", help="First frame, for kf2v."),
     click.option("--last-frame", metavar="FILE|URL", help="Last frame, for kf2v; with --first-frame."),
+    click.option("--first-clip", metavar="FILE|URL", help="Clip to go on from: MP4 or MOV, 2 to 10 s (wan2.7-i2v)."),
+    click.option("--video", metavar="FILE|URL", help="Video to edit: MP4 or MOV (wan2.7-videoedit, happyhorse)."),
     click.option("--prompt-file", "-f", metavar="FILE", help="Read the prompt from a file; - is stdin."),
     click.option("--model", "-m", metavar="MODEL", help="Model name; by default the mode's usual one."),
     click.option("--resolution", "-r", metavar="TIER", help="480P, 720P or 1080P.  [default: 720P]"),
-    click.option("--ratio", metavar="W:H", help="16:9 or 9:16, for t2v and r2v.  [default: 16:9]"),
+    click.option(
+        "--ratio", metavar="W:H",
+        help="16:9 or 9:16, for t2v and r2v; more with wan2.7, wan3.0, happyhorse.  [default: 16:9]",
+    ),
     click.option(
         "--size", metavar="W*H", help="Exact size, such as 960*960, for t2v and r2v; instead of the two above."
     ),
     click.option(
         "--duration", "-d", cls=Option, code="invalid_duration", type=integer, metavar="SECONDS",
-        help="Length of the clip; what is allowed depends on the model.  [default: 5]",
+        help="Length of the clip; what is allowed depends on the model: 0 is the input's length, -1 the model's choice."
+        "  [default: 5]",
     ),
     click.option("--negative", metavar="TEXT", help="What must not be in the clip; up to 500 characters."),
     click.option("--audio", is_flag=True, default=None, help="Make sound (wan2.6-i2v-flash)."),
     click.option("--no-audio", is_flag=True, default=None, help="Make no sound (wan2.6-r2v-flash)."),
     click.option(
-        "--audio-url", metavar="FILE|URL", help="Sound to use: WAV or MP3, 3 to 30 s (wan2.5, wan2.6; t2v, i2v)."
+        "--audio-url", metavar="FILE|URL",
+        help="Sound to use: WAV or MP3, 3 to 30 s (wan2.5, wan2.6, wan2.7; t2v, i2v; wan3.0).",
+    ),
+    click.option(
+        "--audio-setting", metavar="WORD",
+        help="Sound of an edited video: auto or origin, which keeps it.  [default: auto]",
     ),
     click.option("--shot-type", metavar="TYPE", help="single or multi (wan2.6)."),
     click.option(

@@ -93,7 +93,7 @@ def generate(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import rules
+    from rawgenai.dashscope import roster
 
     warn = streams.warner(quiet=quiet)
     key = checked_key(idempotency_key, no_ledger=no_ledger)
@@ -105,7 +105,7 @@ def generate(
         normalized, spec, warnings = _read_request(request)
         for warning in warnings:
             warn(warning)
-    rules.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
     from rawgenai.dashscope import loading
 
     spec, model, _ = loading.prepare(spec, strict=strict)
@@ -176,7 +176,8 @@ def _check_alone(given: Mapping[str, Any]) -> None:
     """Refuse flags beside a request that says it all."""
     named = [name for name, value in given.items() if value is not None]
     if named:
-        flag = named[0] if named[0].isupper() else f"--{named[0].replace('_', '-')}"
+        # A flag that may be given several times has the name of one of them.
+        flag = named[0] if named[0].isupper() else f"--{named[0].replace('_', '-').removesuffix('s')}"
         raise RawgenaiError("invalid_usage", f"--request says all that is asked for; {flag} cannot be given beside it")
 
 

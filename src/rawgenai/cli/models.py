@@ -19,14 +19,14 @@ Examples:
   rawgenai dashscope video models | jq -r '.models[] | select(.default) | .name'
 
 \b
-The modes: t2v 文生视频, i2v 图生视频, r2v 参考生视频, kf2v 首尾帧生视频, vace 视频编辑."""
+The modes: t2v 文生视频, i2v 图生视频, r2v 参考生视频, kf2v 首尾帧生视频, vace 通用视频编辑, edit 视频编辑."""
 
 
 @click.command(
     cls=Command, epilog=_EXAMPLES, short_help="List the models: what each one takes, where, and its list price."
 )
 @click.argument("model", required=False)
-@click.option("--mode", metavar="MODE", help="Only the models of a mode: t2v, i2v, r2v, kf2v or vace.")
+@click.option("--mode", metavar="MODE", help="Only the models of a mode: t2v, i2v, r2v, kf2v, vace or edit.")
 @click.option("--region", metavar="REGION", help="Only what a region offers: beijing, singapore, virginia, frankfurt.")
 @click.option("--json", "as_json", is_flag=True, help="Print the envelope at a terminal too, not a table.")
 def models(model: str | None, *, mode: str | None, region: str | None, as_json: bool) -> dict[str, Any] | str:
@@ -35,16 +35,17 @@ def models(model: str | None, *, mode: str | None, region: str | None, as_json: 
     Prices are those of a dated list: check the price page.
     """
     from rawgenai import envelope
-    from rawgenai.dashscope import rules
-    from rawgenai.dashscope.models import MODELS, MODES, REGIONS
+    from rawgenai.dashscope import roster, rules
+    from rawgenai.dashscope.models import MODES, REGIONS
     from rawgenai.errors import RawgenaiError
 
-    if model is not None and model not in MODELS:
-        raise RawgenaiError("invalid_model", f"{model!r} is no known model{rules.nearest(model)}")
+    known = roster.all_rows() if model is None else roster.rows_for(model)
+    if model is not None and model not in known:
+        raise RawgenaiError("invalid_model", f"{model!r} is no known model{rules.nearest(model, known)}")
     _check_word("--mode", mode, MODES)
     _check_word("--region", region, REGIONS)
-    asked = MODELS.values() if model is None else [MODELS[model]]
-    rows = [row for row in asked if mode in (None, row.mode) and region in (None, *row.regions)]
+    asked = known.values() if model is None else [known[model]]
+    rows = [row for row in asked if mode in (None, *row.modes) and region in (None, *row.regions)]
     if as_json or not streams.is_screen():
         return envelope.success(models=[shown(row) for row in rows])
     if not rows:
@@ -66,28 +67,40 @@ def _check_word(flag: str, word: str | None, words: Collection[str]) -> None:
 
 def shown(row: "Model") -> dict[str, Any]:
     """Write a row as JSON values; what it does not have is left out."""
-    from rawgenai.dashscope.models import DEFAULT_DURATION
+    from rawgenai.dashscope import roster
 
     return _present(
         name=row.name,
         mode=row.mode,
+        also=list(row.also) or None,
         series=row.series,
+        source=roster.source_of(row),
         default=_is_default(row),
         resolutions=list(row.resolutions),
         default_resolution=row.default_resolution,
         sizes=list(row.sizes),
+        ratios=list(row.ratios) if row.dialect != "classic" else None,
         durations=list(row.durations),
-        default_duration=DEFAULT_DURATION,
+        default_duration=row.default_duration,
         features=sorted(row.features),
         sound=row.sound,
         regions=list(row.regions),
         prompt_limit=row.prompt_limit,
+        cjk_limit=row.cjk_limit,
+        inputs=_inputs(row),
         max_refs=row.max_refs or None,
         max_ref_videos=row.max_ref_videos or None,
         limits={kind: _limits(limits) for kind, limits in row.limits.items()},
         usual_minutes=list(row.minutes),
         list_price=_list_price(row),
     )
+
+
+def _inputs(row: "Model") -> list[str] | None:
+    """Name what may be given together, by flags, where the mode alone does not say it."""
+    from rawgenai.dashscope import rules
+
+    return None if row.media is None else [rules.named(row, each) for each in row.media]
 
 
 def _is_default(row: "Model") -> bool:
@@ -178,13 +191,19 @@ def _fitting(lines: list[list[str]], width: int, gap: int) -> list[int]:
 def _cells(row: "Model", region: str | None, comma: str) -> list[str]:
     default = " *" if _is_default(row) else ""
     prices = _prices(row, region or row.regions[0], comma, rounded=True)
-    return [row.name + default, spans(row.durations, comma.strip(" ")), prices, row.sound, ", ".join(row.regions)]
+    seconds = _seconds(row, comma.strip(" "))
+    return [row.name + default, seconds, prices, row.sound, ", ".join(row.regions)]
 
 
-def spans(numbers: tuple[int, ...], comma: str = ", ") -> str:
-    """Write whole numbers for people: from the first to the last, where none between them is missing."""
-    whole = len(numbers) > 1 and numbers == tuple(range(numbers[0], numbers[-1] + 1))
-    return f"{numbers[0]}-{numbers[-1]}" if whole else comma.join(map(str, numbers))
+def _seconds(row: "Model", comma: str = ", ") -> str:
+    """Write the lengths on offer; what is no number of seconds is a word: as the input, or as the model sees fit."""
+    from rawgenai.dashscope.models import AS_INPUT, AUTO
+    from rawgenai.dashscope.rules import spans
+
+    words = {AS_INPUT: "input", AUTO: "auto"}
+    plain = tuple(number for number in row.durations if number not in words)
+    named = [words[number] for number in (row.durations or (AS_INPUT,)) if number in words]
+    return comma.join([*named, *([spans(plain, comma=comma)] if plain else [])])
 
 
 def _prices(row: "Model", region: str, comma: str = ", ", *, rounded: bool = False) -> str:
@@ -213,7 +232,7 @@ def _page(row: "Model") -> Any:
     """Draw all that a row says."""
     from rich.table import Table
 
-    from rawgenai.dashscope.models import CURRENCY, DEFAULT_DURATION, MODES, PRICES_DATE, PRICES_NOTE
+    from rawgenai.dashscope.models import CURRENCY, MODES, PRICES_DATE, PRICES_NOTE
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -225,7 +244,7 @@ def _page(row: "Model") -> Any:
         "default": "yes" if _is_default(row) else "no",
         "resolutions": [tier + " (default)" * (tier == row.default_resolution) for tier in row.resolutions],
         "default_resolution": "",  # said beside the tiers
-        "durations": f"{spans(row.durations)} s (default: {DEFAULT_DURATION})",
+        "durations": f"{_seconds(row)} s (default: {row.default_duration or 'input'})",
         "default_duration": "",
         "usual_minutes": "{}-{}".format(*row.minutes),
         "limits": [f"{kind}: {_limits_line(limits)}" for kind, limits in row.limits.items()],

@@ -4,18 +4,21 @@ What is billed is read from what would be sent, so that the two cannot differ. M
 and is never rounded. A list price is what the row of the model has; it is of ``PRICES_DATE`` and no promise.
 """
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rawgenai.dashscope import wire
 from rawgenai.dashscope.models import (
+    AS_INPUT,
+    AUTO,
     CURRENCY,
-    DEFAULT_DURATION,
     PRICES_DATE,
     PRICES_NOTE,
     SIZES,
     Model,
 )
+from rawgenai.dashscope.rules import is_video
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media
@@ -28,8 +31,8 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 class Bill(NamedTuple):
     """What a clip will be billed: seconds of video, and money where the list has a price for it."""
 
-    seconds: Decimal  # the clip's, and those of the reference videos
-    upper_bound: bool  # nobody knows how long a reference video is, so that it may be less
+    seconds: Decimal  # the clip's, and those of the videos that go in
+    upper_bound: bool  # nobody knows how long one of them is, or the clip, so that it may be less
     price: Decimal | None  # of a second; None where the list has none
     cost: Decimal | None
     region: str  # whose price that is
@@ -42,19 +45,21 @@ def bill(spec: Spec, model: Model, base_url: str) -> Bill:
     """Say what the clip of a Spec, which the rules allow, will be billed where ``base_url`` leads to.
 
     Where that does not tell the region, as with the emulator, the first of the model's own is assumed: Beijing, for
-    all models that are there. Failed tasks are not billed. Source: reference 2.3.
+    all models that are there. Failed tasks are not billed. Source: reference 2.3 and 2.4.
     """
     parameters = wire.parameters_of(spec, model)
     known = wire.region(base_url)
     region = known or model.regions[0]
-    prices = model.silent_prices if parameters.get("audio") is False else model.prices
+    prices = model.silent_prices if parameters.get("audio") is False and model.silent_prices else model.prices
     digits = prices.get(region, {}).get(_tier(parameters))
     price = None if digits is None else Decimal(digits)
-    videos, upper_bound = _reference_seconds(spec, model)
-    seconds = parameters.get("duration", DEFAULT_DURATION) + videos
+    videos, upper_bound = _BILLED[model.billed_input](spec, model)
+    asked = parameters.get("duration", model.default_duration)
+    clip = {AS_INPUT: videos, AUTO: Decimal(max(model.durations, default=0))}.get(asked, Decimal(asked))
+    seconds = min(clip + videos, Decimal(model.total_seconds or "Infinity"))
     return Bill(
         seconds=seconds,
-        upper_bound=upper_bound,
+        upper_bound=upper_bound or asked == AUTO,
         price=price,
         cost=None if price is None else price * seconds,
         region=region,
@@ -80,6 +85,27 @@ def _reference_seconds(spec: Spec, model: Model) -> tuple[Decimal, bool]:
     cap = VIDEO_CAPS.get(len(refs), Decimal(0))
     billed = [cap if length is None else min(round(Decimal(length), 2), cap) for length in lengths]
     return sum(billed, Decimal(0)), None in lengths
+
+
+def _whole_seconds(spec: Spec, model: Model) -> tuple[Decimal, bool]:
+    """Add up the seconds of the videos that go in, as far as the model reads them; also tell as above."""
+    videos = [*(spec.refs or ()), *([] if spec.video is None else [spec.video])]
+    lengths = [_length(video) for video in videos if video is spec.video or is_video(video)]
+    limits = model.limits.get("video")
+    most = model.input_seconds or (limits.seconds[1] if limits and limits.seconds else 0)
+    billed = [Decimal(most) if length is None else min(round(Decimal(length), 2), Decimal(most)) for length in lengths]
+    return sum(billed, Decimal(0)), None in lengths
+
+
+def _length(video: str | Media) -> float | None:
+    return video.seconds if isinstance(video, Media) else None
+
+
+_BILLED: Mapping[str, Callable[[Spec, Model], tuple[Decimal, bool]]] = {
+    "capped": _reference_seconds,
+    "whole": _whole_seconds,
+    "none": lambda _spec, _model: (Decimal(0), False),
+}
 
 
 def _looks_like_picture(ref: str) -> bool:

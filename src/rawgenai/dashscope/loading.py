@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 from rawgenai import files, media
-from rawgenai.dashscope import rules
+from rawgenai.dashscope import roster
 from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.spec import Input, Spec, media_of, with_media
 from rawgenai.errors import RawgenaiError
@@ -23,9 +23,9 @@ def prepare(spec: Spec, *, strict: bool = False) -> tuple[Spec, Model, list[str]
     Returns the Spec with text and Media leaves in the place of local files, the model's row, and warnings for people.
     Raises RawgenaiError with the first objection; with ``strict`` a warning is one. What is prepared already stays so.
     """
-    rules.select(spec, strict=strict)
+    roster.select(spec, strict=strict)
     loaded = load(spec)
-    model, warnings = rules.select(loaded, strict=strict)  # now with the prompt's text and the files' facts
+    model, warnings = roster.select(loaded, strict=strict)  # now with the prompt's text and the files' facts
     return loaded, model, warnings
 
 

@@ -7,6 +7,7 @@ Sources: the specification's tables (duration, resolution, default models), then
 what the specification leaves open; design, ruling 1, says which wins where they differ.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -17,14 +18,22 @@ SIZES = {
     "720P": {"16:9": "1280*720", "9:16": "720*1280", "1:1": "960*960", "4:3": "1088*832", "3:4": "832*1088"},
     "1080P": {"16:9": "1920*1080", "9:16": "1080*1920", "1:1": "1440*1440", "4:3": "1632*1248", "3:4": "1248*1632"},
 }
+# The pixels that wan2.7 makes of a tier and a ratio (reference 2.1): two of each tier are its own.
+SIZES_27 = {
+    "720P": SIZES["720P"] | {"4:3": "1104*832", "3:4": "832*1104"},
+    "1080P": SIZES["1080P"] | {"4:3": "1648*1248", "3:4": "1248*1648"},
+}
 RATIOS = ("16:9", "9:16")  # what --ratio takes (specification); the other sizes are reached with --size
 SHOT_TYPES = ("single", "multi")
+AUDIO_SETTINGS = ("auto", "origin")  # what becomes of the sound of a video that is edited
 MAX_SEED = 2147483647
 NEGATIVE_LIMIT = 500  # characters of a negative prompt that the API reads
 
 DEFAULT_RESOLUTION = "720P"
 DEFAULT_RATIO = "16:9"
 DEFAULT_DURATION = 5
+AS_INPUT = 0  # a duration: as long as the input
+AUTO = -1  # a duration: as the model sees fit
 
 # The model that is taken where none is named (specification, "Model Auto-Selection").
 DEFAULT_MODELS = {
@@ -40,11 +49,20 @@ MODES = {
     "i2v": ("image to video", "图生视频"),
     "r2v": ("reference to video", "参考生视频"),
     "kf2v": ("key frames to video", "首尾帧生视频"),
-    "vace": ("video editing", "视频编辑"),
+    "vace": ("general video editing", "通用视频编辑"),
+    "edit": ("video editing", "视频编辑"),
 }
 
 # Modes whose request states exact pixels (`size`); the others state a tier (`resolution`) and follow their image.
 SIZED_MODES = ("t2v", "r2v", "vace")
+
+# How a request is spoken; wire.py has a function for each.
+#   classic  a field for each piece of media; `size`, or `resolution`
+#   media    all of them in one list, `media`, by what each one is for; `resolution`, and `ratio` where there is one
+DIALECTS = ("classic", "media")
+
+# What media may be for; what a row's `combinations` are made of. A reference is an image, a video or a sound.
+ROLES = ("first_frame", "last_frame", "first_clip", "driving_audio", "reference", "video")
 
 REGIONS = {  # region -> the host of its shared endpoint, where it has one (reference 1.3)
     "beijing": "dashscope.aliyuncs.com",
@@ -81,6 +99,7 @@ class Limits(NamedTuple):
     alpha: bool = False  # a transparency channel is accepted
     usual_bytes: int | None = None
     usual_sides: tuple[int, int] | None = None
+    stretch: float | None = None  # how many times its shorter side the longer one may be
 
 
 # MIME type -> what people call the format.
@@ -103,13 +122,22 @@ _REF_IMAGE = _LARGE_IMAGE._replace(usual_sides=(240, 5000))
 _REF_VIDEO = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(1, 30))
 _AUDIO = Limits(("audio/wav", "audio/mpeg"), 15 * _MB, seconds=(3, 30))
 
+# What may be named together where a row says nothing else, by its mode; vace has functions of its own.
+_COMBINATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "t2v": ((),),
+    "i2v": (("first_frame",),),
+    "r2v": (("reference",),),
+    "kf2v": (("first_frame",), ("first_frame", "last_frame")),
+}
+_CJK = re.compile("[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One model of the API: a row of the table."""
 
     name: str  # as the API spells it
-    mode: str  # t2v, i2v, r2v, kf2v or vace
+    mode: str  # a key of MODES
     series: str  # its family: wan2.6, wan2.5, wan2.2, wanx2.1
     resolutions: tuple[str, ...]  # tiers on offer, keys of SIZES
     durations: tuple[int, ...]  # whole seconds on offer
@@ -122,6 +150,22 @@ class Model:
     max_ref_videos: int = 0
     prices: Prices = field(default_factory=dict)  # where and for what the reference has one
     silent_prices: Prices = field(default_factory=dict)  # of a clip without sound, where that costs less
+    also: tuple[str, ...] = ()  # further modes, whose inputs it takes as well
+    dialect: str = "classic"  # of its requests, see DIALECTS
+    media: tuple[tuple[str, ...], ...] | None = None  # what may be named together, see ROLES; None: what its mode has
+    audio_type: str | None = None  # what --audio-url is among the media; None: a field of its own
+    ratios: tuple[str, ...] = RATIOS
+    default_ratio: str | None = DEFAULT_RATIO  # None: not said unless asked, and the clip has its input's shape
+    follows: tuple[str, ...] = ()  # media whose shape the clip has whatever the ratio is
+    pixels: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: SIZES)  # of a tier and a ratio
+    default_duration: int = DEFAULT_DURATION
+    video_durations: tuple[int, ...] = ()  # on offer beside a reference video, where these are others
+    total_seconds: int | None = None  # of the clip and its reference videos together, at most
+    needs_prompt: str = "always"  # always, never, or alone: where no media says what to show
+    cjk_limit: int | None = None  # characters that it reads of a prompt in Chinese, Japanese or Korean, where fewer
+    max_ref_images: int | None = None  # where there may be fewer than max_refs
+    input_seconds: int | None = None  # of a video that it edits; what is longer is cut
+    billed_input: str = "capped"  # of videos that go in: capped (see budget.py), whole, or none
 
     @property
     def default_resolution(self) -> str | None:
@@ -134,11 +178,33 @@ class Model:
         return next((words for feature, words in SOUND if feature in self.features), "never")
 
     @property
+    def modes(self) -> tuple[str, ...]:
+        """Every mode that it serves, its own first."""
+        return (self.mode, *self.also)
+
+    @property
+    def combinations(self) -> tuple[tuple[str, ...], ...] | None:
+        """Which media may be named together, each by its role; None where that is not said by roles (vace)."""
+        return self.media if self.media is not None else _COMBINATIONS.get(self.mode)
+
+    @property
     def sizes(self) -> tuple[str, ...]:
-        """Every exact size on offer, ``"W*H"``; empty for a mode that takes tiers."""
-        if self.mode not in SIZED_MODES:
+        """Every exact size on offer, ``"W*H"``; empty for a mode or a dialect that takes tiers."""
+        if self.mode not in SIZED_MODES or self.dialect != "classic":
             return ()
         return tuple(size for tier in self.resolutions for size in SIZES[tier].values())
+
+    def read(self, prompt: str) -> str:
+        """Take the part of a prompt that it reads; the API drops the rest in silence."""
+        if self.cjk_limit is None:
+            return prompt[: self.prompt_limit]
+        weights = ((self.prompt_limit // self.cjk_limit if _CJK.match(char) else 1) for char in prompt)
+        total = 0
+        for end, weight in enumerate(weights):
+            total += weight
+            if total > self.prompt_limit:
+                return prompt[:end]
+        return prompt
 
 
 # Features, the words that a row's `features` may hold:
@@ -149,6 +215,11 @@ class Model:
 #   audio_url      takes a sound file
 #   audio          is told whether to make sound; silent costs half, so it is always told (ruling 5)
 #   no_audio       sound can be switched off by --no-audio
+#   audio_setting  is told what becomes of the sound of the video that is edited
+#   voices         takes a voice for each reference
+FEATURES = frozenset(
+    ("negative", "prompt_extend", "shot_type", "sound", "audio_url", "audio", "no_audio", "audio_setting", "voices")
+)
 SOUND = (("audio", "with --audio"), ("no_audio", "unless --no-audio"), ("sound", "always"))  # the first that fits
 
 _SILENT = frozenset({"negative", "prompt_extend"})
@@ -206,7 +277,7 @@ def _wan26_t2v(name: str, durations: tuple[int, ...], *regions: str, prices: Pri
 
 def _wan26_i2v(name: str, durations: tuple[int, ...], *regions: str, prices: Prices = _PRICES_26) -> Model:
     row = _wan26_t2v(name, durations, *regions, prices=prices)
-    return replace(row, mode="i2v", limits={"image": _LARGE_IMAGE, "audio": _AUDIO})
+    return replace(row, mode="i2v", needs_prompt="never", limits={"image": _LARGE_IMAGE, "audio": _AUDIO})
 
 
 def _wan26_r2v(name: str, *regions: str, prices: Prices = _PRICES_26) -> Model:
@@ -230,6 +301,7 @@ def _wan25(name: str, mode: str) -> Model:
         prompt_limit=1500,
         regions=(_BJ, _SG),
         features=_WAN25,
+        needs_prompt="never" if mode == "i2v" else "always",
         limits={"audio": _AUDIO} | ({"image": _LARGE_IMAGE} if mode == "i2v" else {}),
         prices=_PRICES_25,
     )
@@ -253,6 +325,7 @@ def _silent(
         prompt_limit=800,
         regions=regions,
         features=_SILENT,
+        needs_prompt="never" if mode in ("i2v", "kf2v") else "always",
         limits={"image": _IMAGE} if mode in ("i2v", "kf2v") else {},
         prices={region: prices[region] for region in regions},
     )
@@ -270,6 +343,179 @@ def _wan21(
     row = _silent(f"wanx2.1-{name}", mode, resolutions, _BJ, prices={_BJ: beijing}, durations=durations)
     return row, replace(row, name=f"wan2.1-{name}", regions=(_SG,), prices={_SG: singapore})
 
+
+# --- the newer families, which speak the media dialect (reference 2.4) ---------------------------------------------
+
+_FIVE_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
+_HORSE_RATIOS = (*_FIVE_RATIOS, "4:5", "5:4", "9:21", "21:9")
+_WAN3_RATIOS = ("adaptive", "16:9", "4:3", "1:1", "3:4", "9:16")
+_IMAGE_27 = Limits(_PICTURES, 20 * _MB, (240, 8000), stretch=8)
+_VIDEO_27 = Limits(("video/mp4", "video/quicktime"), 100 * _MB, (240, 4096), seconds=(2, 10), stretch=8)
+_REF_VIDEO_27 = _VIDEO_27._replace(seconds=(1, 30))
+_AUDIO_27 = _AUDIO._replace(seconds=(2, 30))
+_VOICE_27 = _AUDIO._replace(seconds=(1, 10))
+_IMAGE_HORSE = Limits(("image/jpeg", "image/png", "image/webp"), 20 * _MB, (300, 100_000), alpha=True)
+_REF_HORSE = _IMAGE_HORSE._replace(sides=(400, 100_000))
+_VIDEO_HORSE = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(3, 60))
+_IMAGE_30 = Limits(_PICTURES, 20 * _MB, alpha=True)  # of wan3.0 no official page says limits; the API decides
+_VIDEO_30 = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(0, 15))
+_AUDIO_30 = Limits(("audio/wav", "audio/mpeg"), 15 * _MB, seconds=(0, 15))
+
+_BJ_HORSE = {"720P": "0.9", "1080P": "1.6"}
+_PRICES_HORSE = {_BJ: _BJ_HORSE, _SG: {"720P": "1.049188", "1080P": "1.798608"}, _VA: _BJ_HORSE, _FR: _BJ_HORSE}
+_PRICES_30 = {_BJ: {"480P": "0.3", "720P": "0.6", "1080P": "1.2"}}
+_PRICES_30_PRIME = {_BJ: {"480P": "0.45", "720P": "0.9", "1080P": "1.8"}}
+
+# What may be named together. Only these are listed, so only these are sent.
+_FRAMES_27 = (
+    ("first_frame",),
+    ("first_frame", "driving_audio"),
+    ("first_frame", "last_frame"),
+    ("first_frame", "last_frame", "driving_audio"),
+    ("first_clip",),
+    ("first_clip", "last_frame"),
+)
+_REFS_27 = (("reference",), ("reference", "first_frame"))
+_EDITS = (("video",), ("video", "reference"))
+_ALL_30 = ((), ("first_frame",), ("first_frame", "last_frame"), ("reference",))
+
+_T2V_27 = Model(
+    name="wan2.7-t2v",
+    mode="t2v",
+    series="wan2.7",
+    dialect="media",
+    resolutions=("720P", "1080P"),
+    ratios=_FIVE_RATIOS,
+    pixels=SIZES_27,
+    durations=_SECONDS_2_15,
+    prompt_limit=5000,
+    regions=(_BJ, _SG),
+    features=_WAN25,
+    limits={"audio": _AUDIO_27},
+    prices={region: _PRICES_26[region] for region in (_BJ, _SG)},
+)
+_I2V_27 = replace(
+    _T2V_27,
+    name="wan2.7-i2v",
+    mode="i2v",
+    also=("kf2v",),
+    media=_FRAMES_27,
+    audio_type="driving_audio",
+    ratios=(),
+    needs_prompt="never",
+    limits={"image": _IMAGE_27, "audio": _AUDIO_27, "video": _VIDEO_27},
+    billed_input="none",  # the clip's length has the first clip's in it
+)
+_R2V_27 = replace(
+    _T2V_27,
+    name="wan2.7-r2v",
+    mode="r2v",
+    media=_REFS_27,
+    follows=("first_frame",),
+    video_durations=_SECONDS_2_10,
+    features=_SILENT | {"sound", "voices"},
+    limits={"image": _IMAGE_27, "video": _REF_VIDEO_27, "audio": _VOICE_27},
+    max_refs=5,
+    max_ref_videos=5,
+)
+_EDIT_27 = replace(
+    _T2V_27,
+    name="wan2.7-videoedit",
+    mode="edit",
+    media=_EDITS,
+    default_ratio=None,
+    durations=(AS_INPUT, *_SECONDS_2_10),
+    default_duration=AS_INPUT,
+    needs_prompt="never",
+    features=_SILENT | {"sound", "audio_setting"},
+    limits={"image": _IMAGE_27, "video": _VIDEO_27},
+    max_refs=4,
+    billed_input="whole",  # at the family's price: the reference names no other
+)
+
+
+def _wan30(name: str, prices: Prices) -> Model:
+    """A row of wan3.0, which takes everything: words alone, frames, or references."""
+    return Model(
+        name=name,
+        mode="t2v",
+        also=("i2v", "kf2v", "r2v"),
+        series="wan3.0",
+        dialect="media",
+        media=_ALL_30,
+        audio_type="reference_audio",
+        resolutions=("480P", "720P", "1080P"),
+        ratios=_WAN3_RATIOS,
+        default_ratio="adaptive",
+        durations=(AUTO, *range(2, 31)),
+        total_seconds=30,
+        prompt_limit=20000,
+        needs_prompt="alone",
+        regions=(_BJ, _SG),  # Singapore is probable (reference, C18)
+        features=frozenset({"prompt_extend", "sound", "no_audio", "audio_url"}),
+        minutes=(1, 12),
+        limits={"image": _IMAGE_30, "video": _VIDEO_30, "audio": _AUDIO_30},
+        max_refs=15,
+        max_ref_images=10,
+        max_ref_videos=5,
+        prices=prices,
+        billed_input="whole",
+    )
+
+
+def _horse(version: str) -> tuple[Model, ...]:
+    """The rows of a HappyHorse generation: words, a first frame, references."""
+    t2v = Model(
+        name=f"happyhorse-{version}-t2v",
+        mode="t2v",
+        series=f"happyhorse-{version}",
+        dialect="media",
+        resolutions=("720P", "1080P"),
+        ratios=_HORSE_RATIOS,
+        durations=tuple(range(3, 16)),
+        prompt_limit=5000,
+        cjk_limit=2500,
+        regions=(_BJ, _SG, _VA, _FR),
+        features=frozenset({"sound"}),
+        prices=_PRICES_HORSE,
+    )
+    i2v = replace(
+        t2v,
+        name=f"happyhorse-{version}-i2v",
+        mode="i2v",
+        also=("kf2v",),
+        media=(("first_frame",),),
+        ratios=(),
+        needs_prompt="never",
+        limits={"image": _IMAGE_HORSE},
+    )
+    r2v = replace(t2v, name=f"happyhorse-{version}-r2v", mode="r2v", limits={"image": _REF_HORSE}, max_refs=9)
+    return t2v, i2v, r2v
+
+
+def _horse_edit(row: Model) -> Model:
+    return replace(
+        row,
+        name="happyhorse-1.0-video-edit",
+        mode="edit",
+        media=_EDITS,
+        ratios=(),
+        durations=(),  # no parameter: as long as the input, and at most 15 s
+        default_duration=AS_INPUT,
+        features=frozenset({"sound", "audio_setting"}),
+        limits={"image": _IMAGE_HORSE, "video": _VIDEO_HORSE},
+        max_refs=5,
+        input_seconds=15,
+        billed_input="whole",
+    )
+
+
+def _dated(row: Model, *dates: str) -> tuple[Model, ...]:
+    """A model and its snapshots of some days."""
+    return (row, *(replace(row, name=f"{row.name}-{date}") for date in dates))
+
+
+_HORSE_10 = _horse("1.0")
 
 _ROWS = (
     _wan26_t2v("wan2.6-t2v", _SECONDS_2_15, _BJ, _SG, _VA, _FR),
@@ -294,6 +540,15 @@ _ROWS = (
         replace(row, features=frozenset({"prompt_extend"}), minutes=(5, 10))
         for row in _wan21("vace-plus", "vace", ("720P",), durations=(1, 2, 3, 4, 5))
     ),
+    *_dated(_T2V_27, "2026-04-25", "2026-06-12"),
+    *_dated(_I2V_27, "2026-04-25"),
+    *_dated(_R2V_27, "2026-06-12"),
+    _EDIT_27,
+    _wan30("wan3.0-video", _PRICES_30),
+    _wan30("wan3.0-video-prime", _PRICES_30_PRIME),
+    *_HORSE_10,
+    _horse_edit(_HORSE_10[0]),
+    *_horse("1.1"),
 )
 
 MODELS = {row.name: row for row in _ROWS}

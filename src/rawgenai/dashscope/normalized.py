@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
 from rawgenai import media
-from rawgenai.dashscope import rules
-from rawgenai.dashscope.models import SIZES, Model
+from rawgenai.dashscope import roster, rules
+from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import parse_json
@@ -99,7 +99,7 @@ def _fault(what: str) -> RawgenaiError:
 
 
 def spec_of(
-    request: Normalized, select_model: Callable[[Spec, str], Model] = rules.select_model
+    request: Normalized, select_model: Callable[[Spec, str], Model] = roster.select_model
 ) -> tuple[Spec, list[str]]:
     """Map a normalised request to a Spec, and say what a person should know of it.
 
@@ -117,7 +117,9 @@ def spec_of(
     )
     model = select_model(spec, rules.select_mode(spec))
     if request.size is not None and not model.sizes:
-        spec = replace(spec, size=None, resolution=_tier(request.size, model))
+        tier, ratio = _tier(request.size, model)
+        says_ratio = model.dialect != "classic" and ratio in model.ratios
+        spec = replace(spec, size=None, resolution=tier, ratio=ratio if says_ratio else None)
     said = {name: sentence for name, sentence in _NOT_SENT.items() if getattr(request, name) is not None}
     return spec, [sentence.format(rate=_rate(request.fps)) for sentence in said.values()]
 
@@ -137,14 +139,15 @@ def _whole_seconds(value: float | None) -> int | None:
     return int(value)
 
 
-def _tier(size: str, model: Model) -> str:
-    """Name the tier that has a size, for a model that takes tiers and follows its image's shape."""
-    tiers = {pixels: tier for tier in model.resolutions for pixels in SIZES[tier].values()}
-    tier = tiers.get(rules.normal_size(size))
-    if tier is None:
-        offered = "; ".join(f"{', '.join(SIZES[tier].values())} ({tier})" for tier in model.resolutions)
+def _tier(size: str, model: Model) -> tuple[str, str]:
+    """Name the tier and the ratio that have a size, for a model that takes tiers."""
+    tables = {tier: model.pixels.get(tier, {}) for tier in model.resolutions}
+    named = {pixels: (tier, ratio) for tier, table in tables.items() for ratio, pixels in table.items()}
+    found = named.get(rules.normal_size(size))
+    if found is None:
+        offered = "; ".join(f"{', '.join(table.values())} ({tier})" for tier, table in tables.items())
         raise RawgenaiError("invalid_size", f"the request's field 'size', {size[:40]!r}: {model.name} takes {offered}")
-    return tier
+    return found
 
 
 def _rate(fps: float | None) -> str:

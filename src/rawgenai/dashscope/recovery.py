@@ -281,7 +281,7 @@ def _asked(row: "Row") -> Asked:
 
 def _limit(row: "Row") -> int | None:
     model = MODELS.get(row.model)
-    return model.prompt_limit if model else None
+    return (model.cjk_limit or model.prompt_limit) if model else None
 
 
 def _is_prompt(said: str | None, row: "Row") -> bool:

@@ -4,18 +4,17 @@
 that a new model needs no new check. The order of the tuples is the order of objections (design section 2).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from rawgenai.dashscope.models import (
-    DEFAULT_DURATION,
+    AUDIO_SETTINGS,
     DEFAULT_MODELS,
     DEFAULT_RESOLUTION,
     FORMATS,
     MAX_SEED,
     MODELS,
     NEGATIVE_LIMIT,
-    RATIOS,
     SHOT_TYPES,
     Limits,
     Model,
@@ -35,39 +34,56 @@ class Objection(NamedTuple):
 
 # --- the mode, from the inputs -----------------------------------------------------------------------------------
 
-_INPUT_MODES = (("image", "--image", "i2v"), ("refs", "--ref", "r2v"), ("first_frame", "--first-frame", "kf2v"))
+_INPUT_MODES = (
+    ("video", "--video", "edit"),
+    ("image", "--image", "i2v"),
+    ("refs", "--ref", "r2v"),
+    ("first_clip", "--first-clip", "i2v"),
+    ("first_frame", "--first-frame", "kf2v"),
+)
+_BEGINNINGS = ("first_frame", "image", "first_clip")  # what a last frame is the end of
 
 
-def select_mode(spec: Spec) -> str:
-    """Tell the mode by the inputs that were given (specification, "dashscope video create")."""
+def select_mode(spec: Spec, row: Model | None = None) -> str:
+    """Tell the mode by the inputs that were given (specification, "dashscope video create").
+
+    ``row`` is the named model's, where it is known: one of the media dialect may take inputs of several modes at once.
+    """
     given = [(flag, mode) for name, flag, mode in _INPUT_MODES if getattr(spec, name) is not None]
-    if len(given) > 1:
+    mixed = row is not None and row.dialect != "classic"
+    if len(given) > 1 and not mixed:
         flags = " and ".join(flag for flag, _ in given)
         raise RawgenaiError("conflicting_input_flags", f"{flags} cannot be used together: each is a mode of its own")
-    mode = given[0][1] if given else "t2v"
-    if spec.last_frame is not None and mode != "kf2v":
+    modes = [mode for _, mode in given] or ["t2v"]
+    mode = next((mode for mode in modes if row is not None and mode in row.modes), modes[0])
+    begun = any(getattr(spec, name) is not None for name in _BEGINNINGS) if mixed else mode == "kf2v"
+    if spec.last_frame is not None and not begun:
         raise RawgenaiError("last_frame_requires_first", "--last-frame requires --first-frame")
     return mode
 
 
-def select_model(spec: Spec, mode: str) -> Model:
+def select_model(spec: Spec, mode: str, rows: Mapping[str, Model] = MODELS) -> Model:
     """Take the row of the named model, or of the mode's default model."""
-    name = DEFAULT_MODELS[mode] if spec.model is None else spec.model
-    row = MODELS.get(name)
+    name = DEFAULT_MODELS.get(mode) if spec.model is None else spec.model
+    fitting = _listed(model.name for model in rows.values() if mode in model.modes)
+    if name is None:
+        message = f"these inputs mean {mode}, which has no usual model: choose --model from {fitting}"
+        raise RawgenaiError("invalid_model", message)
+    row = rows.get(name)
     if row is None:
-        raise RawgenaiError("invalid_model", f"--model {name!r} is not known{nearest(name)}")
-    if row.mode != mode:
-        fitting = _listed(model.name for model in MODELS.values() if model.mode == mode)
-        raise RawgenaiError("invalid_model", f"--model {name} is for {row.mode}; these inputs mean {mode}: {fitting}")
+        raise RawgenaiError("invalid_model", f"--model {name!r} is not known{nearest(name, rows)}")
+    if mode not in row.modes:
+        modes = " and ".join(row.modes)
+        raise RawgenaiError("invalid_model", f"--model {name} is for {modes}; these inputs mean {mode}: {fitting}")
     return row
 
 
-def nearest(name: str) -> str:
+def nearest(name: str, rows: Mapping[str, Model] = MODELS) -> str:
     """Go on after a name that no model has: the nearest ones, or all."""
     import difflib
 
-    near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; the models are {_listed(MODELS)}"
+    near = difflib.get_close_matches(name, rows, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; the models are {_listed(rows)}"
 
 
 def _listed(words: Iterable[object]) -> str:
@@ -84,13 +100,6 @@ def check_refs_given(spec: Spec) -> Objection | None:
     return None
 
 
-def check_ratio(spec: Spec) -> Objection | None:
-    """--ratio is one of two words."""
-    if spec.ratio is not None and spec.ratio not in RATIOS:
-        return Objection("invalid_ratio", f"--ratio {spec.ratio} is not one of {_listed(RATIOS)}; see also --size")
-    return None
-
-
 def check_size_alone(spec: Spec) -> Objection | None:
     """--size says all that --resolution and --ratio say."""
     if spec.size is not None and (spec.resolution is not None or spec.ratio is not None):
@@ -102,6 +111,22 @@ def check_shot_word(spec: Spec) -> Objection | None:
     """--shot-type is one of two words."""
     if spec.shot_type is not None and spec.shot_type not in SHOT_TYPES:
         return Objection("invalid_shot_type", f"--shot-type {spec.shot_type} is not one of {_listed(SHOT_TYPES)}")
+    return None
+
+
+def check_audio_setting(spec: Spec) -> Objection | None:
+    """--audio-setting is one of two words."""
+    if spec.audio_setting is not None and spec.audio_setting not in AUDIO_SETTINGS:
+        message = f"--audio-setting {spec.audio_setting} is not one of {_listed(AUDIO_SETTINGS)}"
+        return Objection("invalid_usage", message)
+    return None
+
+
+def check_voices(spec: Spec) -> Objection | None:
+    """Each --ref-voice belongs to the --ref in the same place, so there are no more of them."""
+    voices, refs = len(spec.ref_voices or ()), len(spec.refs or ())
+    if voices > refs:
+        return Objection("invalid_usage", f"--ref-voice is given {voices} times, --ref {refs} times: one for each")
     return None
 
 
@@ -123,17 +148,94 @@ def check_text(spec: Spec) -> Objection | None:
 
 # --- rules: what the model's row decides -------------------------------------------------------------------------
 
+# Field -> what it is for (models.ROLES), and the flag that is named for it.
+_ROLES = {
+    "image": ("first_frame", "--image"),
+    "first_frame": ("first_frame", "--first-frame"),
+    "last_frame": ("last_frame", "--last-frame"),
+    "first_clip": ("first_clip", "--first-clip"),
+    "refs": ("reference", "--ref"),
+    "video": ("video", "--video"),
+}
+_ROLE_FLAGS = dict(_ROLES.values()) | {"driving_audio": "--audio-url"}
+
+
+def roles(spec: Spec, model: Model) -> dict[str, str]:
+    """Say what the given media are for, by the model's row, each with the flag that gave it."""
+    found = dict(_ROLES[name] for name in _ROLES if getattr(spec, name) is not None)
+    if spec.audio_url is not None and model.audio_type is not None:
+        role = "reference" if model.audio_type.startswith("reference_") else model.audio_type
+        found.setdefault(role, "--audio-url")
+    return found
+
+
+def check_inputs(spec: Spec, model: Model) -> Objection | None:
+    """The media are some that may be named together."""
+    if model.combinations is None:
+        return None
+    if spec.image is not None and spec.first_frame is not None:
+        return Objection("conflicting_input_flags", "--image and --first-frame cannot be used together: one is first")
+    given = roles(spec, model)
+    if _takes(model, given):
+        return None
+    known = {role for combination in model.combinations for role in combination}
+    code = "conflicting_input_flags" if given.keys() <= known else "invalid_model"
+    others = _listed(row.name for row in MODELS.values() if _takes(row, given))
+    flags = " with ".join(given.values()) or _ALONE
+    offered = ", or ".join(named(model, combination) for combination in model.combinations)
+    message = f"{flags} is not for {model.name}, which takes {offered}"
+    return Objection(code, f"{message}; {flags} is for {others}" if others else message)
+
+
+def _takes(model: Model, given: Iterable[str]) -> bool:
+    return any(set(given) == set(combination) for combination in model.combinations or ())
+
+
+def named(model: Model, combination: tuple[str, ...]) -> str:
+    """Name a combination of media by its flags."""
+    flags = _ROLE_FLAGS | ({"first_frame": "--image"} if model.mode == "i2v" else {})
+    return " with ".join(flags[role] for role in combination) or _ALONE
+
+
+_ALONE = "a prompt alone"
+
+
+# Field -> its flag, and the feature of the models that take it.
+_ONLY_SOME = {
+    "negative": ("--negative", "negative"),
+    "audio_setting": ("--audio-setting", "audio_setting"),
+    "ref_voices": ("--ref-voice", "voices"),
+}
+
+
+def check_only_some(spec: Spec, model: Model) -> Objection | None:
+    """What only some models know is not for the others."""
+    for name, (flag, feature) in _ONLY_SOME.items():
+        if getattr(spec, name) is not None and feature not in model.features:
+            return Objection("invalid_usage", f"{flag} is not for {model.name}, only for {_with(feature)}")
+    return None
+
 
 def check_prompt(spec: Spec, model: Model) -> Objection | None:
     """A prompt is required where the picture does not say enough (ruling 7); blank text is none."""
     if spec.prompt_file is not None and spec.prompt is None:
         return None  # it is read later, and checked then
-    required = model.mode not in ("i2v", "kf2v")
+    required = model.needs_prompt == "always" or (model.needs_prompt == "alone" and not media_of(spec))
     if (required and not (spec.prompt or "").strip()) or (spec.prompt and not spec.prompt.strip()):
         return Objection(
             "missing_prompt", f"{model.mode} needs a prompt: as an argument, by --prompt-file, or on stdin"
         )
     return None
+
+
+def check_ratio(spec: Spec, model: Model) -> Objection | None:
+    """--ratio is one that the model has; for i2v and kf2v of the specification it is ignored (ruling 4)."""
+    if spec.ratio is None or spec.ratio in model.ratios:
+        return None
+    if not model.ratios:
+        return Objection("invalid_ratio", f"--ratio {spec.ratio}: {model.name} follows the shape of its input")
+    more = "; see also --size" if model.sizes else ""
+    return Objection("invalid_ratio", f"--ratio {spec.ratio} is not one of {_listed(model.ratios)}{more}")
 
 
 def check_resolution(spec: Spec, model: Model) -> Objection | None:
@@ -154,7 +256,8 @@ def check_size(spec: Spec, model: Model) -> Objection | None:
     if spec.size is None or normal_size(spec.size) in model.sizes:
         return None
     if not model.sizes:
-        message = f"--size {spec.size}: {model.name} follows its image; choose --resolution instead"
+        why = "takes a --ratio" if model.dialect != "classic" and model.ratios else "follows its image"
+        message = f"--size {spec.size}: {model.name} {why}; choose --resolution instead"
         return Objection("invalid_size", message)
     return Objection("invalid_size", f"--size {spec.size}: {model.name} offers {_listed(model.sizes)}")
 
@@ -166,17 +269,39 @@ def normal_size(size: str) -> str:
 
 def check_duration(spec: Spec, model: Model) -> Objection | None:
     """The length is on offer."""
-    duration = DEFAULT_DURATION if spec.duration is None else spec.duration
-    if duration in model.durations:
+    duration = model.default_duration if spec.duration is None else spec.duration
+    if not model.durations:
+        message = f"--duration {duration}: {model.name} makes the clip as long as its input"
+        return None if spec.duration is None else Objection("invalid_duration", message)
+    beside_video = bool(model.video_durations) and any(map(is_video, spec.refs or ()))
+    offered = model.video_durations if beside_video else model.durations
+    if duration not in offered:
+        where = " beside a video" if beside_video else ""
+        message = f"--duration {duration}: {model.name} offers {spans(offered, ' to ')} seconds{where}"
+        return Objection("invalid_duration", message)
+    return _check_total(spec, model, duration)
+
+
+def _check_total(spec: Spec, model: Model, duration: int) -> Objection | None:
+    """The clip and its reference videos together are not too long, as far as is known."""
+    if model.total_seconds is None or duration <= 0:
         return None
-    return Objection(
-        "invalid_duration", f"--duration {duration}: {model.name} offers {_spans(model.durations)} seconds"
-    )
+    videos = [ref.seconds or 0 for ref in spec.refs or () if isinstance(ref, Media) and is_video(ref)]
+    if sum(videos) + duration <= model.total_seconds:
+        return None
+    message = f"--duration {duration}: with {sum(videos):.2f} s of video {model.name} takes {model.total_seconds} s"
+    return Objection("invalid_duration", f"{message} in all")
 
 
-def _spans(numbers: tuple[int, ...]) -> str:
-    whole = tuple(range(numbers[0], numbers[-1] + 1))
-    return f"{numbers[0]} to {numbers[-1]}" if numbers == whole and len(numbers) > 1 else _listed(numbers)
+def spans(numbers: tuple[int, ...], dash: str = "-", comma: str = ", ") -> str:
+    """Write whole numbers, from the first to the last where none between them is missing: ``"0, 2-10"``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return comma.join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _with(feature: str) -> str:
@@ -231,6 +356,9 @@ def check_refs(spec: Spec, model: Model) -> Objection | None:
     if len(refs) > model.max_refs and spec.refs is not None:
         return Objection("too_many_refs", f"--ref is given {len(refs)} times; {model.name} takes {model.max_refs}")
     videos = sum(map(is_video, refs))
+    if model.max_ref_images is not None and len(refs) - videos > model.max_ref_images:
+        message = f"--ref names {len(refs) - videos} images; {model.name} takes {model.max_ref_images}"
+        return Objection("too_many_refs", message)
     if videos > model.max_ref_videos:
         message = f"--ref names {videos} videos; {model.name} takes {model.max_ref_videos}"
         return Objection("too_many_ref_videos", message)
@@ -239,9 +367,22 @@ def check_refs(spec: Spec, model: Model) -> Objection | None:
 
 def is_video(ref: str | Media) -> bool:
     """Tell a video from an image: by what it is once loaded, until then by its name."""
+    return kind_of(ref) == "video"
+
+
+def kind_of(ref: str | Media) -> str:
+    """Say whether a reference is an image or a video: by what it is once loaded, until then by its name."""
     if isinstance(ref, Media):
-        return ref.mime.startswith("video/")
-    return "://" in ref and ref.partition("?")[0].lower().endswith((".mp4", ".mov"))
+        return ref.mime.partition("/")[0]
+    return "video" if _named_as(ref, _VIDEO_NAMES) else "image"
+
+
+_VIDEO_NAMES = (".mp4", ".mov")
+_IMAGE_NAMES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def _named_as(ref: str, names: tuple[str, ...]) -> bool:
+    return "://" in ref and ref.partition("?")[0].lower().endswith(names)
 
 
 def fault_of_format(leaf: Media, limits: Limits) -> str | None:
@@ -259,6 +400,13 @@ def fault_of_bytes(leaf: Media, limits: Limits) -> str | None:
 def fault_of_sides(leaf: Media, limits: Limits) -> str | None:
     """Each side has enough pixels, and not too many."""
     return _beyond_sides(leaf, limits.sides)
+
+
+def fault_of_stretch(leaf: Media, limits: Limits) -> str | None:
+    """Its shape is not too long."""
+    if limits.stretch is None or max(leaf.width, leaf.height) <= limits.stretch * min(leaf.width, leaf.height):
+        return None
+    return f"is {leaf.width}x{leaf.height} pixels; no side may be over {limits.stretch:g} times the other"
 
 
 def fault_of_alpha(leaf: Media, limits: Limits) -> str | None:
@@ -318,6 +466,7 @@ FAULTS: tuple[Callable[[Media, Limits], str | None], ...] = (
     fault_of_format,
     fault_of_bytes,
     fault_of_sides,
+    fault_of_stretch,
     fault_of_alpha,
     fault_of_seconds,
 )
@@ -334,7 +483,9 @@ def _said_of_media(
 ) -> Iterator[Objection]:
     for row, leaf in media_of(spec):
         if isinstance(leaf, Media):
-            limits = model.limits[leaf.mime.partition("/")[0]]
+            limits = model.limits.get(leaf.mime.partition("/")[0])
+            if limits is None:  # nothing is known; the API decides
+                continue
             name = "its data URI" if leaf.path.startswith("data:") else repr(leaf.path)
             for judge in judges:
                 said = judge(leaf, limits)
@@ -347,9 +498,10 @@ def _said_of_media(
 
 def warn_prompt_length(spec: Spec, model: Model) -> Objection | None:
     """The API reads so many characters of a prompt and drops the rest in silence (ruling 8)."""
-    length = len(spec.prompt or "")
-    if length > model.prompt_limit:
-        message = f"the prompt has {length} characters; {model.name} reads the first {model.prompt_limit}"
+    prompt = spec.prompt or ""
+    read = len(model.read(prompt))
+    if read < len(prompt):
+        message = f"the prompt has {len(prompt)} characters; {model.name} reads the first {read}"
         return Objection("prompt_too_long", message)
     return None
 
@@ -363,6 +515,38 @@ def warn_negative_length(spec: Spec, model: Model) -> Objection | None:  # noqa:
     return None
 
 
+def warn_ratio(spec: Spec, model: Model) -> Objection | None:
+    """A ratio does nothing beside media whose shape the clip has."""
+    follows = [flag for role, flag in roles(spec, model).items() if role in model.follows]
+    if spec.ratio is None or not follows:
+        return None
+    return Objection(
+        "invalid_ratio", f"--ratio {spec.ratio} does nothing beside {follows[0]}, whose shape the clip has"
+    )
+
+
+def warn_length_of_clip(spec: Spec, model: Model) -> Objection | None:
+    """The length of a clip that goes on from another has that one's seconds in it."""
+    seconds = spec.first_clip.seconds if isinstance(spec.first_clip, Media) else None
+    duration = model.default_duration if spec.duration is None else spec.duration
+    if seconds is None or duration > seconds:
+        return None
+    message = f"--duration {duration} is the whole length, --first-clip has {seconds:.2f} s of it: nothing is added"
+    return Objection("invalid_duration", message)
+
+
+def warn_refs(spec: Spec, model: Model) -> Objection | None:
+    """A reference whose name does not say what it is, where the request must, is called an image."""
+    if model.dialect == "classic":
+        return None
+    known = _IMAGE_NAMES + _VIDEO_NAMES
+    unknown = [ref for ref in spec.refs or () if isinstance(ref, str) and "://" in ref and not _named_as(ref, known)]
+    if not unknown:
+        return None
+    message = f"--ref {unknown[0][:80]!r} does not say by its name what it is; it is sent as an image"
+    return Objection("invalid_ref", message)
+
+
 def warn_media(spec: Spec, model: Model) -> Objection | None:
     """Each local file is also within the narrower limits of the specification (ruling 10), and its length is known."""
     said = list(_said_of_media(spec, model, DOUBTS))
@@ -373,14 +557,17 @@ def warn_media(spec: Spec, model: Model) -> Objection | None:
 
 FLAG_CHECKS: tuple[Callable[[Spec], Objection | None], ...] = (
     check_refs_given,
-    check_ratio,
+    check_voices,
     check_size_alone,
     check_shot_word,
+    check_audio_setting,
     check_seed,
     check_text,
 )
 CHECKS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
+    check_inputs,
     check_prompt,
+    check_ratio,
     check_resolution,
     check_size,
     check_duration,
@@ -389,25 +576,30 @@ CHECKS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     check_audio_url,
     check_shot_type,
     check_prompt_extend,
+    check_only_some,
     check_refs,
     check_media,
 )
 WARNINGS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     warn_prompt_length,
     warn_negative_length,
+    warn_ratio,
+    warn_length_of_clip,
+    warn_refs,
     warn_media,
 )
 
 
-def select(spec: Spec, *, strict: bool = False) -> tuple[Model, list[str]]:
+def select(spec: Spec, *, strict: bool = False, rows: Mapping[str, Model] = MODELS) -> tuple[Model, list[str]]:
     """Choose the model for a Spec that may be sent; also return what a person should be warned of.
 
-    Raises RawgenaiError with the first objection; with ``strict`` a warning is one too.
+    ``rows`` are the models that there are. Raises RawgenaiError with the first objection; with ``strict`` a warning is
+    one too.
     """
-    mode = select_mode(spec)
+    mode = select_mode(spec, rows.get(spec.model or ""))
     for check_flag in FLAG_CHECKS:
         _raise_on(check_flag(spec))
-    model = select_model(spec, mode)
+    model = select_model(spec, mode, rows)
     for check in CHECKS:
         _raise_on(check(spec, model))
     warnings = [objection for warn in WARNINGS if (objection := warn(spec, model))]

@@ -20,17 +20,21 @@ class Spec:
     prompt_file: str | None = None  # read when there is no prompt; "-" is stdin
     image: str | Media | None = None  # makes it image-to-video
     refs: tuple[str | Media, ...] | None = None  # reference images and videos; makes it reference-to-video
+    ref_voices: tuple[str | Media | None, ...] | None = None  # of the references, in their order; None: its own
     first_frame: str | Media | None = None  # makes it keyframe-to-video
     last_frame: str | Media | None = None
+    first_clip: str | Media | None = None  # a clip to go on from
+    video: str | Media | None = None  # makes it video editing
     model: str | None = None
     resolution: str | None = None  # a tier: 480P, 720P, 1080P
-    ratio: str | None = None  # 16:9 or 9:16
+    ratio: str | None = None  # 16:9, 9:16, or what else the model has
     size: str | None = None  # exact pixels, "W*H" or "WxH"
-    duration: int | None = None  # seconds
+    duration: int | None = None  # seconds; 0: as the input, -1: as the model sees fit, where it takes these
     negative: str | None = None  # what must not be in the clip
     audio: bool | None = None  # make sound (wan2.6-i2v-flash)
     no_audio: bool | None = None  # make none (wan2.6-r2v-flash)
     audio_url: str | Media | None = None  # sound to use
+    audio_setting: str | None = None  # auto or origin: the sound of a video that is edited
     shot_type: str | None = None  # single or multi
     prompt_extend: bool | None = None  # let the API rewrite the prompt
     watermark: bool | None = None
@@ -42,29 +46,32 @@ class Input(NamedTuple):
 
     name: str  # of the field
     flag: str
-    key: str  # of the request's input
+    key: str  # of the request's input, in the classic dialect; "" where that has none
     kinds: tuple[str, ...]  # what the file may be: image, video, audio
-    inline: int  # bytes up to which a local file travels inside the request (ruling 11)
+    inline: int  # bytes up to which a local file travels inside the classic request (ruling 11)
     absent: str  # code: there is no such file
     unreadable: str  # code: there is one, and it cannot be read
     invalid: str  # code: it is not what the API takes
 
 
-_INLINE = 7 * 1024 * 1024
-_IMAGE, _ANY, _AUDIO = ("image",), ("image", "video"), ("audio",)
+INLINE = 7 * 1024 * 1024
+_IMAGE, _ANY, _AUDIO, _VIDEO = ("image",), ("image", "video"), ("audio",), ("video",)
 
 INPUTS = (
-    Input("image", "--image", "img_url", _IMAGE, _INLINE, "image_not_found", "image_read_error", "invalid_image"),
+    Input("image", "--image", "img_url", _IMAGE, INLINE, "image_not_found", "image_read_error", "invalid_image"),
     Input(
-        "first_frame", "--first-frame", "first_frame_url", _IMAGE, _INLINE,
+        "first_frame", "--first-frame", "first_frame_url", _IMAGE, INLINE,
         "first_frame_not_found", "image_read_error", "invalid_image",
     ),
     Input(
-        "last_frame", "--last-frame", "last_frame_url", _IMAGE, _INLINE,
+        "last_frame", "--last-frame", "last_frame_url", _IMAGE, INLINE,
         "last_frame_not_found", "image_read_error", "invalid_image",
     ),
     Input("refs", "--ref", "reference_urls", _ANY, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
     Input("audio_url", "--audio-url", "audio_url", _AUDIO, 0, "file_not_found", "invalid_audio", "invalid_audio"),
+    Input("first_clip", "--first-clip", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("video", "--video", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("ref_voices", "--ref-voice", "", _AUDIO, 0, "file_not_found", "invalid_audio", "invalid_audio"),
 )  # fmt: skip
 
 
@@ -74,7 +81,8 @@ def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
     for row in INPUTS:
         value = getattr(spec, row.name)
         if value is not None:
-            found += [(row, leaf) for leaf in (value if isinstance(value, tuple) else (value,))]
+            leaves = value if isinstance(value, tuple) else (value,)
+            found += [(row, leaf) for leaf in leaves if leaf is not None]
     return found
 
 

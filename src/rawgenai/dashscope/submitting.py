@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rawgenai import config, files
-from rawgenai.dashscope import loading, uploads, wire
+from rawgenai.dashscope import loading, rules, uploads, wire
 from rawgenai.dashscope.exchange import exchange, explained, held
-from rawgenai.dashscope.models import DEFAULT_DURATION, Model
+from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.recording import Means, warned
 from rawgenai.dashscope.spec import Spec
 from rawgenai.dashscope.wire import Task
@@ -28,7 +28,7 @@ class Order(NamedTuple):
     spec: Spec
     model: Model
     digest: str
-    duration: float  # seconds of clip
+    duration: float | None  # seconds of clip; None where the input or the model decides
 
 
 def order(
@@ -42,7 +42,8 @@ def order(
     sealed = loading.seal(loaded)
     request = wire.create_request(sealed, model)
     digest = wire.digest(request, PROVIDER, base_url, dict(more or {}))
-    duration = DEFAULT_DURATION if sealed.duration is None else sealed.duration
+    asked = model.default_duration if sealed.duration is None else sealed.duration
+    duration = asked if asked > 0 else None
     return Order(sealed, model, digest, duration), [*warnings, *wire.region_warnings(model, base_url)]
 
 
@@ -74,7 +75,7 @@ def submit(
             row = book.intend(
                 provider=PROVIDER,
                 model=made.model.name,
-                mode=made.model.mode,
+                mode=rules.select_mode(made.spec, made.model),
                 prompt=made.spec.prompt,
                 base_url=settings.base_url,
                 account=config.fingerprint(settings),

@@ -14,7 +14,7 @@ from rawgenai.config import Settings
 from rawgenai.dashscope import wire
 from rawgenai.dashscope.exchange import ATTEMPTS, answer_of, exchange, explained, interruptible, outcome_of
 from rawgenai.dashscope.models import Model
-from rawgenai.dashscope.spec import Input, Spec, media_of, with_media
+from rawgenai.dashscope.spec import Input, Spec, with_media
 from rawgenai.dashscope.wire import Policy
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media, Response, Send
@@ -44,7 +44,7 @@ def upload(
 
     Raises RawgenaiError; no task was created then.
     """
-    rows = {leaf: row for row, leaf in media_of(spec) if isinstance(leaf, Media) and leaf.size > row.inline}
+    rows = wire.to_upload(spec, model)
     if not rows:
         return spec
     account = config.fingerprint(settings)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from rawgenai.dashscope.models import (
-    DEFAULT_DURATION,
     DEFAULT_RATIO,
     DEFAULT_RESOLUTION,
     REGION_IDS,
@@ -21,8 +20,8 @@ from rawgenai.dashscope.models import (
     SIZES,
     Model,
 )
-from rawgenai.dashscope.rules import normal_size
-from rawgenai.dashscope.spec import INPUTS, Spec, media_of
+from rawgenai.dashscope.rules import kind_of, normal_size, roles
+from rawgenai.dashscope.spec import INLINE, INPUTS, Input, Spec, media_of
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback, parse_json
 
@@ -37,8 +36,8 @@ def create_request(spec: Spec, model: Model) -> Request:
 
     A Media leaf that is still in the Spec travels inline.
     """
-    media = {row.key: _leaves(getattr(spec, row.name)) for row in INPUTS}
     texts = {"prompt": spec.prompt, "negative_prompt": spec.negative}
+    media = _MEDIA[model.dialect](spec, model)
     body = {
         "model": model.name,
         "input": {key: value for key, value in {**texts, **media}.items() if value},
@@ -52,15 +51,9 @@ def create_request(spec: Spec, model: Model) -> Request:
 
 def parameters_of(spec: Spec, model: Model) -> dict[str, Any]:
     """Write what decides about the clip: size or tier, length, sound and the rest; a bill is read from it, too."""
-    resolution = spec.resolution or DEFAULT_RESOLUTION
-    parameters: dict[str, Any] = {}
-    if model.mode in SIZED_MODES:
-        size = normal_size(spec.size) if spec.size else SIZES[resolution][spec.ratio or DEFAULT_RATIO]
-        parameters["size"] = size
-    else:
-        parameters["resolution"] = resolution
-    if model.mode != "kf2v":  # its length is no parameter (ruling 3)
-        parameters["duration"] = DEFAULT_DURATION if spec.duration is None else spec.duration
+    parameters = _SHAPES[model.dialect](spec, model)
+    if model.mode != "kf2v" and model.durations:  # a key-frame clip's length is no parameter (ruling 3)
+        parameters["duration"] = model.default_duration if spec.duration is None else spec.duration
     if "prompt_extend" in model.features:
         parameters["prompt_extend"] = spec.prompt_extend is not False
     if spec.shot_type is not None:
@@ -69,14 +62,67 @@ def parameters_of(spec: Spec, model: Model) -> dict[str, Any]:
         parameters["audio"] = bool(spec.audio or spec.audio_url)
     if spec.no_audio:
         parameters["audio"] = False
+    if spec.audio_setting is not None:
+        parameters["audio_setting"] = spec.audio_setting
     parameters["watermark"] = bool(spec.watermark)
     if spec.seed is not None:
         parameters["seed"] = spec.seed
     return parameters
 
 
-def _leaves(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+# --- its dialects ---
+
+
+def _classic_media(spec: Spec, model: Model) -> dict[str, Any]:  # noqa: ARG001 - the dialects are called alike
+    """A field for each piece of media."""
+    values = {row.key: getattr(spec, row.name) for row in INPUTS if row.key}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _classic_shape(spec: Spec, model: Model) -> dict[str, Any]:
+    """Exact pixels, or a tier where the clip has its image's shape."""
+    resolution = spec.resolution or DEFAULT_RESOLUTION
+    if model.mode not in SIZED_MODES:
+        return {"resolution": resolution}
+    return {"size": normal_size(spec.size) if spec.size else SIZES[resolution][spec.ratio or DEFAULT_RATIO]}
+
+
+def _media_list(spec: Spec, model: Model) -> dict[str, Any]:
+    """All media in one list, each with what it is for; another sound has a field of its own (reference 2.4)."""
+    voices = dict(enumerate(spec.ref_voices or ()))
+    listed = [
+        ("first_frame", spec.first_frame if spec.image is None else spec.image, None),
+        ("last_frame", spec.last_frame, None),
+        ("first_clip", spec.first_clip, None),
+        ("video", spec.video, None),
+        *((f"reference_{kind_of(ref)}", ref, voices.get(place)) for place, ref in enumerate(spec.refs or ())),
+        (model.audio_type, spec.audio_url if model.audio_type else None, None),
+    ]
+    media = [
+        {"type": name, "url": leaf} | ({"reference_voice": voice} if voice else {})
+        for name, leaf, voice in listed
+        if leaf is not None
+    ]
+    return {"audio_url": None if model.audio_type else spec.audio_url, "media": media}
+
+
+def _ratioed_shape(spec: Spec, model: Model) -> dict[str, Any]:
+    """A tier, and a ratio where nothing that goes in has the clip's shape already."""
+    ratio = spec.ratio or model.default_ratio
+    takes = ratio is not None and ratio in model.ratios and not set(model.follows) & roles(spec, model).keys()
+    return {"resolution": spec.resolution or DEFAULT_RESOLUTION} | ({"ratio": ratio} if takes else {})
+
+
+# A row's dialect (models.DIALECTS) -> how it writes media, and how it writes the clip's shape.
+_MEDIA: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {"classic": _classic_media, "media": _media_list}
+_SHAPES: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {"classic": _classic_shape, "media": _ratioed_shape}
+
+
+def inline_limit(row: Input, leaf: Media, model: Model) -> int:
+    """Say up to how many bytes a local file travels inside a model's request: every image in the media dialect."""
+    if model.dialect == "classic":
+        return row.inline
+    return INLINE if leaf.mime.startswith("image/") else 0
 
 
 def digest(request: Request, *more: Any) -> str:
@@ -94,10 +140,13 @@ def digest(request: Request, *more: Any) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def to_upload(spec: Spec) -> list[Media]:
-    """List the local files that cannot travel inside the request."""
-    files = [leaf for row, leaf in media_of(spec) if isinstance(leaf, Media) and leaf.size > row.inline]
-    return list(dict.fromkeys(files))
+def to_upload(spec: Spec, model: Model) -> dict[Media, Input]:
+    """List the local files that cannot travel inside the request, each with the input that names it."""
+    return {
+        leaf: row
+        for row, leaf in media_of(spec)
+        if isinstance(leaf, Media) and leaf.size > inline_limit(row, leaf, model)
+    }
 
 
 # --- the other requests ------------------------------------------------------------------------------------------
