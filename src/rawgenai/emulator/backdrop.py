@@ -1,4 +1,4 @@
-"""What a clip shows of the pictures that were sent: the first frame, the way to the last, or all of them side by side.
+"""What a clip shows of what was sent: a first frame, the way to the last, references side by side, the edited video.
 
 Pillow alone; only of a video PyAV takes the first frame. What is not known (behind a URL) is left blank.
 """
@@ -22,6 +22,8 @@ def compose(
     """
     if not any(pictures):
         return []
+    if mode == "edit" and pictures[0] is not None:  # the video comes first
+        return [_filled(frame, size) for frame in _sampled(pictures[0])]
     shown = [_open(path) if path else None for path in pictures]
     if mode == "r2v":
         return [_side_by_side(shown, size, blank)]
@@ -79,6 +81,21 @@ def _open(path: Path) -> "Image":
     if upright.mode.startswith("I"):  # 16 bits, which Pillow would cut off instead of scaling
         upright = upright.convert("I").point(lambda value: value * (1 / 257))
     return upright.convert("RGB")
+
+
+def _sampled(path: Path) -> list["Image"]:
+    """Take some frames of a video, evenly from the first to the last."""
+    import av
+
+    with av.open(f"file:{path}") as container:
+        count = max(1, sum(1 for _ in container.decode(video=0)))
+    wanted = {round(number * (count - 1) / (_SAMPLES - 1)) for number in range(_SAMPLES)}
+    with av.open(f"file:{path}") as container:
+        frames = (frame for number, frame in enumerate(container.decode(video=0)) if number in wanted)
+        return [frame.to_image().rotate(frame.rotation, expand=True) for frame in frames]  # type: ignore[no-untyped-call]  # PyAV's gap
+
+
+_SAMPLES = 8  # of a video that is edited
 
 
 def _first_frame(path: Path) -> "Image":

@@ -39,7 +39,9 @@ def serve_clip(desk: Desk) -> Answer:
     if task is None:
         raise Refused("NoSuchKey", "The specified key does not exist.", 404)
     faults = read_faults(task.prompt)
-    answer = _serve(desk.store.clip(task, MODELS[task.model].mode), desk.call.headers, ranged="range" not in faults)
+    answer = _serve(
+        desk.store.clip(task, task.mode or MODELS[task.model].mode), desk.call.headers, ranged="range" not in faults
+    )
     return replace(answer, cut=int(faults["cut"]) if "cut" in faults else None)
 
 

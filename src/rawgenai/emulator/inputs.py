@@ -36,7 +36,7 @@ class Seen(NamedTuple):
     field: str
     kind: str  # image, video or audio; "" where nothing is known, as behind a URL
     source: bytes | Path | None = None  # what came inline, or the file of an upload
-    width: int = 0  # pixels as shown, of an image
+    width: int = 0  # pixels as shown, of an image or a video
     height: int = 0
     seconds: float | None = None  # of a video or a sound; None where nobody knows
 
@@ -69,6 +69,20 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "audio_url": ("audio",),
 }
 
+# What a piece of media is for, where a body lists them -> its kind.
+_TYPES: dict[str, str] = {
+    "first_frame": "image",
+    "last_frame": "image",
+    "reference_image": "image",
+    "first_clip": "video",
+    "video": "video",
+    "reference_video": "video",
+    "driving_audio": "audio",
+    "reference_audio": "audio",
+}
+VOICE = "reference_voice"
+MUSIC = ("audio_url", "driving_audio", "reference_audio")  # what lies under the clip
+
 _GONE = Unfit(
     "InvalidParameter.DataInspection", "Unable to download the media resource during the data inspection process."
 )
@@ -78,6 +92,7 @@ _BAD_FORMAT = Unfit(
 _BAD_SOUND = Unfit("InvalidURL", "File type is not supported. Allowed types are: .wav, .mp3.")
 _BAD_IMAGE = Unfit("InvalidParameter", "Failed to decode the image during the data inspection.")
 _BAD_SIZE = Unfit("InvalidParameter", "The image size is not supported for the data inspection.")
+_BAD_PIXELS = Unfit("InvalidFile.Resolution", "The resolution of the video is not supported.")
 
 
 def inspect(fields: Any, limits: Mapping[str, Limits], upload: Callable[[str], Path]) -> list[Seen]:
@@ -91,12 +106,17 @@ def inspect(fields: Any, limits: Mapping[str, Limits], upload: Callable[[str], P
         for link in value if isinstance(value, list) else [value] if value else []:
             allowed = {kind: limits[kind] for kind in kinds if kind in limits}
             found.append(_inspect(field, link, allowed, upload) if allowed else Seen(field, ""))
+    for piece in getattr(fields, "media", None) or ():
+        kind = _TYPES[piece.type]
+        found.append(_inspect(piece.type, piece.url, {kind: limits[kind]}, upload))
+        if piece.reference_voice:
+            found.append(_inspect(VOICE, piece.reference_voice, {"audio": limits["audio"]}, upload))
     return found
 
 
 def check_videos(seen: list[Seen], named: int, most: int) -> None:
     """Count the videos: those that were seen, and those that only their name tells. Raises Unfit."""
-    count = named + sum(one.kind == "video" for one in seen)
+    count = named + sum(one.kind == "video" and one.field == "reference_urls" for one in seen)
     if count > most:
         raise Unfit("InvalidParameter", f"reference_urls must hold at most {most} videos, got {count}")
 
@@ -168,7 +188,7 @@ def _image(file: BinaryIO, mime: str, limits: Limits, seen: Seen) -> Seen:
     except Exception as error:  # what Pillow raises on garbage is no closed list
         raise _BAD_IMAGE from error
     least, most = limits.sides or (1, 1 << 16)
-    if not (least <= min(image.size) and max(image.size) <= most):
+    if not (least <= min(image.size) and max(image.size) <= most) or _is_stretched(image.size, limits):
         raise _BAD_SIZE
     if image.has_transparency_data and not limits.alpha:
         raise _BAD_FORMAT
@@ -179,6 +199,10 @@ def _image(file: BinaryIO, mime: str, limits: Limits, seen: Seen) -> Seen:
     except Exception as error:
         raise _BAD_IMAGE from error
     return seen._replace(width=size[0], height=size[1])
+
+
+def _is_stretched(size: tuple[int, int], limits: Limits) -> bool:
+    return limits.stretch is not None and max(size) > limits.stretch * min(size)
 
 
 _ORIENTATION = 0x0112
@@ -203,7 +227,25 @@ def _video(file: BinaryIO, _: str, limits: Limits, seen: Seen) -> Seen:
     least, most = limits.seconds or (0, math.inf)
     if seconds is not None and not least - _LENIENCE <= seconds <= most + _LENIENCE:
         raise Unfit("InvalidFile.Duration", f"The video must be {least:g} to {most:g}s long, and is {seconds:.2f}s.")
-    return seen._replace(seconds=seconds)
+    size = _pixels(file)
+    if size is not None and limits.sides is not None:
+        least, most = limits.sides
+        if not (least <= min(size) and max(size) <= most) or _is_stretched(size, limits):
+            raise _BAD_PIXELS
+    width, height = size or (0, 0)
+    return seen._replace(seconds=seconds, width=width, height=height)
+
+
+def _pixels(file: BinaryIO) -> tuple[int, int] | None:
+    """Look at the first frame of a video as it is shown; None where PyAV is missing."""
+    if not find_spec("av"):
+        return None
+    import av
+
+    file.seek(0)
+    with av.open(file, "r") as container:
+        frame = next(container.decode(video=0))
+    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
 
 
 _LENIENCE = 0.1  # seconds; a clip of 30 s has frames that end a little later, and so has an MP3

@@ -227,7 +227,7 @@ class Scene:
         return draw_sky(self.width, self.height, self.hue).crop((0, 0, self.width, self.height))
 
     def show(self, stills: Sequence["Image"], frames: int) -> None:
-        """Put stills behind everything in place of the sky: one that stays, or two with a fade over ``frames``."""
+        """Put stills behind everything in place of the sky: one that stays, or several that fade over ``frames``."""
         self.stills = [planes(still) for still in stills]
         self.frames = frames
 
@@ -239,8 +239,9 @@ class Scene:
         if not self.stills:
             offset = number * self.step % self.width >> min(index, 1)
             return self.sky[index].crop((offset, 0, offset + width, height))
-        first, last = self.stills[0][index], self.stills[-1][index]
-        shown = Image.blend(first, last, number / max(1, self.frames - 1)) if first is not last else first
+        place = number / max(1, self.frames - 1) * (len(self.stills) - 1)
+        before, after = self.stills[int(place)][index], self.stills[min(int(place) + 1, len(self.stills) - 1)][index]
+        shown = Image.blend(before, after, place % 1) if before is not after else before
         return shown.crop((0, 0, width, height))
 
     def frame(self, number: int) -> "VideoFrame":

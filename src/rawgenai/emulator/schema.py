@@ -1,4 +1,4 @@
-"""The bodies that the API accepts: one pydantic model a mode, and the rules that differ between models.
+"""The bodies that the API accepts: one pydantic model a mode or dialect, and the rules that differ between models.
 
 Rule: types are exact JSON types, and a field that the mode or the model does not know is refused, so that a client
 cannot get away with sending it. The model's row says the rest (reference 2.2, 2.3 and 2.5).
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from rawgenai.dashscope.models import MAX_SEED, Model
+from rawgenai.dashscope.models import AUDIO_SETTINGS, MAX_SEED, Model
 
 _MAX_DATA_URI = 10 * 1024 * 1024  # characters of one data: URI (reference 2.5)
 _DATA_URI = re.compile(r"data:image/(?:jpeg|jpg|png|bmp|webp);base64,")
@@ -87,6 +87,19 @@ class _FramesInput(_Input):
     last_frame_url: _Image | None = None
 
 
+class Piece(_Strict):
+    """One piece of media, and what it is for (reference 2.4)."""
+
+    type: str
+    url: _Image  # base64 is for images alone
+    reference_voice: _Link | None = None
+
+
+class _MediaInput(_Input):
+    audio_url: _Link | None = None
+    media: list[Piece] = []
+
+
 class _VaceInput(_Input):
     """Loose: vace has five functions with fields of their own (reference 2.6)."""
 
@@ -115,6 +128,14 @@ class _Tiered(_Timed):
 
 class _FramesParameters(_Parameters):
     resolution: str | None = None
+
+
+class _Ratioed(_Parameters):
+    resolution: str | None = None
+    ratio: str | None = None
+    duration: int | None = None
+    audio: bool | None = None
+    audio_setting: Literal[AUDIO_SETTINGS] | None = None  # type: ignore[valid-type]  # the table's own words
 
 
 class _VaceParameters(_Sized):
@@ -161,7 +182,15 @@ class VaceBody(_Strict):
     parameters: _VaceParameters = _VaceParameters()
 
 
-Body = TextBody | ImageBody | ReferenceBody | FramesBody | VaceBody
+class MediaBody(_Strict):
+    """The media dialect, whatever the mode."""
+
+    model: str
+    input: _MediaInput
+    parameters: _Ratioed = _Ratioed()
+
+
+Body = TextBody | ImageBody | ReferenceBody | FramesBody | VaceBody | MediaBody
 
 BODIES: dict[str, type[Body]] = {
     "t2v": TextBody,
@@ -170,7 +199,6 @@ BODIES: dict[str, type[Body]] = {
     "kf2v": FramesBody,
     "vace": VaceBody,
 }
-_PROMPT_NEEDED = ("t2v", "r2v", "vace")
 
 # Field -> the features that let a model know it.
 _KNOWN_BY = {
@@ -179,6 +207,7 @@ _KNOWN_BY = {
     ("parameters", "prompt_extend"): {"prompt_extend"},
     ("parameters", "shot_type"): {"shot_type"},
     ("parameters", "audio"): {"audio", "no_audio"},
+    ("parameters", "audio_setting"): {"audio_setting"},
 }
 
 
@@ -189,9 +218,26 @@ def field(body: Body, part: str, name: str) -> Any:
 
 def links(body: Body) -> Iterator[str]:
     """Every string of the input that may be a link to media."""
+    for piece in pieces(body):
+        yield from (piece.url, *([piece.reference_voice] if piece.reference_voice else []))
     for name, value in body.input:
         if name not in _Input.model_fields:
             yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
+
+
+def pieces(body: Body) -> list[Piece]:
+    """The media of a body that lists them."""
+    return field(body, "input", "media") or []
+
+
+def roles(body: Body) -> list[str]:
+    """What each piece of media is for: its type, where a reference is one whatever it is."""
+    return ["reference" if piece.type.startswith("reference_") else piece.type for piece in pieces(body)]
+
+
+def count_references(body: Body) -> int:
+    """Count the references, of either dialect."""
+    return len(field(body, "input", "reference_urls") or []) + roles(body).count("reference")
 
 
 def count_named_videos(body: Body) -> int:
@@ -208,7 +254,8 @@ def _check_known(body: Body, row: Model) -> str | None:
 
 
 def _check_prompt(body: Body, row: Model) -> str | None:
-    if row.mode in _PROMPT_NEEDED and not (body.input.prompt or "").strip():
+    needed = row.needs_prompt == "always" or (row.needs_prompt == "alone" and not pieces(body))
+    if needed and not (body.input.prompt or "").strip():
         return "Field required: input.prompt"
     return None
 
@@ -221,6 +268,46 @@ def _check_choice(name: str, offered: Callable[[Model], tuple[Any, ...]]) -> Cal
         return f"The {name} is not match {value}. {row.name} supports: {', '.join(map(str, offered(row)))}"
 
     return check
+
+
+_REFERENCES = ("reference_image", "reference_video", "reference_audio")
+_ONCE = ("first_frame", "last_frame", "first_clip", "driving_audio", "video")
+
+
+def _check_types(body: Body, row: Model) -> str | None:
+    given = pieces(body)
+    kinds = [piece.type for piece in given]
+    for piece in given:
+        sound = piece.type.endswith("_audio")
+        unknown = piece.type not in (*_REFERENCES, *_ONCE) or (sound and piece.type != row.audio_type)
+        if unknown or (piece.type in _ONCE and kinds.count(piece.type) > 1):
+            return f"media must not hold {kinds.count(piece.type)} items of the type {piece.type}"
+        if piece.reference_voice and ("voices" not in row.features or piece.type not in _REFERENCES):
+            return f"Unknown field: input.media.reference_voice. {row.name} does not support it there."
+    return None
+
+
+def _check_combination(body: Body, row: Model) -> str | None:
+    if not isinstance(body, MediaBody):
+        return None
+    if body.input.audio_url is not None and row.audio_type is not None:
+        return "Unknown field: input.audio_url"
+    given = set(roles(body))
+    if not any(given == set(combination) for combination in row.combinations or ()):
+        return f"The combination of media is not supported by {row.name}: {', '.join(sorted(given)) or 'none'}"
+    return None
+
+
+def _check_counts(body: Body, row: Model) -> str | None:
+    types = [piece.type for piece in pieces(body)]
+    images, videos = types.count("reference_image"), types.count("reference_video")
+    most_images = row.max_refs if row.max_ref_images is None else row.max_ref_images
+    if images + videos > row.max_refs or images > most_images or videos > row.max_ref_videos:
+        return f"media must hold at most {row.max_refs} references, {row.max_ref_videos} of them videos"
+    asked = field(body, "parameters", "duration")
+    if videos and row.video_durations and asked is not None and asked not in row.video_durations:
+        return f"The duration is not match {asked} beside a reference video."
+    return None
 
 
 def _check_references(body: Body, row: Model) -> str | None:
@@ -239,14 +326,18 @@ CHECKS: tuple[Callable[[Body, Model], str | None], ...] = (
     _check_choice("size", lambda row: row.sizes),
     _check_choice("resolution", lambda row: row.resolutions),
     _check_choice("duration", lambda row: row.durations),
+    _check_choice("ratio", lambda row: row.ratios),
     _check_references,
+    _check_types,
+    _check_combination,
+    _check_counts,
 )
 
 
 def parse_body(document: Any, row: Model) -> Body:
     """Turn parsed JSON into the body of this model; raises ValueError with the API's sentence."""
     try:
-        body = BODIES[row.mode].model_validate(document)
+        body = (MediaBody if row.dialect == "media" else BODIES[row.mode]).model_validate(document)
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
     for check in CHECKS:

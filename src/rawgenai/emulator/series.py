@@ -6,7 +6,16 @@ Sources: the API reference, sections 1.1 (endpoints), 2.3 (default tiers) and 3.
 import math
 from typing import TYPE_CHECKING, Any
 
-from rawgenai.dashscope.models import MODELS, SIZED_MODES, SIZES, Model
+from rawgenai.dashscope.models import (
+    AS_INPUT,
+    AUTO,
+    DEFAULT_DURATION,
+    DEFAULT_RATIO,
+    MODELS,
+    SIZED_MODES,
+    SIZES,
+    Model,
+)
 from rawgenai.emulator.store import Task
 
 if TYPE_CHECKING:
@@ -18,6 +27,10 @@ _NEW_TIERED = ("duration", "input_video_duration", "output_video_duration", "vid
 _OLD = ("video_duration", "video_ratio", "video_count")
 _OLD_TIERED = ("duration", "SR", "video_count")
 _STANDARD = ("video_duration", "standard", "video_count")
+_RATIOED = ("duration", "input_video_duration", "output_video_duration", "video_count", "SR", "ratio")
+_FOLLOWING = _RATIOED[:-1]
+_MEDIA_MODES = {"t2v": _RATIOED, "i2v": _FOLLOWING, "r2v": _RATIOED, "edit": _FOLLOWING}
+_30 = ("video_count", "duration", "input_video_duration", "output_video_duration", "fps", "SR", "ratio")
 USAGE = {
     ("wan2.6", "t2v"): _NEW,
     ("wan2.6", "i2v"): _NEW_TIERED,
@@ -31,6 +44,10 @@ USAGE = {
     ("wanx2.1", "i2v"): _STANDARD,
     ("wanx2.1", "kf2v"): _STANDARD,
     ("wanx2.1", "vace"): _STANDARD,
+    **{("wan2.7", mode): fields for mode, fields in _MEDIA_MODES.items()},
+    # The reference has no sample of HappyHorse but for editing; it is taken to be as wan2.7.
+    **{(f"happyhorse-{one}", mode): fields for one in ("1.0", "1.1") for mode, fields in _MEDIA_MODES.items()},
+    ("wan3.0", "t2v"): _30,
 }
 _REWRITTEN = ("wan2.5", "wan2.2", "wanx2.1")  # series that return actual_prompt; wan2.6 never does (reference 3.3)
 _SIDE = 16  # pixels; sides that follow a picture's ratio are multiples of it (reference 2.1)
@@ -41,6 +58,7 @@ _DEFAULT_TIERS = {  # series -> the tier that the API draws where none is asked 
     "wan2.2": ("720P", "1080P"),
     "wanx2.1": ("720P",),
 }
+_NEWER_TIERS = ("1080P",)  # of the media dialect's families (reference 2.4)
 _ENDPOINTS = {"kf2v": "image2video"}  # mode -> its endpoint; all others: video-generation (reference 1.1)
 _OTHER_ENDPOINT = "video-generation"
 
@@ -54,8 +72,8 @@ def tier_of(body: Any, row: Model) -> str:
     """Say in which tier a body (``schema``) is drawn: the one it asks for, or its series' default."""
     from rawgenai.emulator import schema
 
-    default = next(tier for tier in _DEFAULT_TIERS[row.series] if tier in row.resolutions)
-    if row.mode not in SIZED_MODES:
+    default = next(tier for tier in _DEFAULT_TIERS.get(row.series, _NEWER_TIERS) if tier in row.resolutions)
+    if row.mode not in SIZED_MODES or row.dialect == "media":
         return schema.field(body, "parameters", "resolution") or default
     size = body.parameters.size
     return next((tier for tier in row.resolutions if size in SIZES[tier].values()), default)
@@ -64,30 +82,88 @@ def tier_of(body: Any, row: Model) -> str:
 def size_of(asked: str, row: Model, seen: list["Seen"]) -> tuple[int, int]:
     """Choose the pixels of the clip: the first picture's ratio within the budget, where the mode takes tiers."""
     width, height = map(int, asked.split("*"))
-    if row.mode in SIZED_MODES or not seen or not seen[0].width:
+    if (row.mode in SIZED_MODES and row.dialect == "classic") or not seen or not seen[0].width:
         return width, height
-    first, budget = seen[0], width * height
-    sides = ((first.width, first.height), (first.height, first.width))
+    return _within(width * height, seen[0].width, seen[0].height)
+
+
+def _within(budget: int, width: int, height: int) -> tuple[int, int]:
+    """Fit a shape into so many pixels."""
     # Rounded down: 750 x 1000 at 720P becomes 816 x 1104 (reference 2.1).
-    across, down = (math.isqrt(budget * this // other) // _SIDE * _SIDE for this, other in sides)
+    across, down = (
+        math.isqrt(budget * this // other) // _SIDE * _SIDE for this, other in ((width, height), (height, width))
+    )
     return across, down
 
 
-def billed_seconds(body: Any, seen: list["Seen"]) -> float:
-    """Say how many seconds of the reference videos are billed: of those that were seen no more than they have."""
+def pixels_of(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
+    """Choose the pixels of a clip whose request says a tier and, maybe, a ratio (reference 2.1 and 2.4)."""
     from rawgenai.emulator import schema
 
-    cap = _VIDEO_CAPS[len(schema.field(body, "input", "reference_urls") or [])]
-    billed = [min(one.seconds or cap, cap) for one in seen if one.kind == "video"]
-    return round(sum(billed) + schema.count_named_videos(body) * cap, 2)
+    table = row.pixels[tier_of(body, row)]
+    asked = schema.field(body, "parameters", "ratio") or row.default_ratio
+    followed = [one for one in seen if one.width and one.field in _SHAPES]
+    if not row.ratios or asked in (None, "adaptive") or any(one.field in row.follows for one in seen):
+        return size_of(table[DEFAULT_RATIO], row, followed)
+    if asked in table:
+        return size_of(table[asked], row, [])
+    wide, high = map(int, table[DEFAULT_RATIO].split("*"))
+    width, height = map(int, str(asked).split(":"))
+    return _within(wide * high, width, height)
+
+
+_SHAPES = ("first_frame", "first_clip", "video", "reference_image", "reference_video")  # whose shape a clip may have
+
+
+def mode_of(body: Any, row: Model) -> str:
+    """Say which of its modes a model is asked for, by the media."""
+    from rawgenai.emulator import schema
+
+    given = schema.roles(body)
+    found = {
+        "edit": "video" in given,
+        "r2v": "reference" in given,
+        "kf2v": "last_frame" in given,
+        "i2v": bool(given),
+    }
+    return next((mode for mode, holds in found.items() if holds and mode in row.modes), row.mode)
+
+
+def billed_seconds(body: Any, row: Model, seen: list["Seen"]) -> float:
+    """Say how many seconds of the videos that went in are billed: of those that were seen no more than they have."""
+    from rawgenai.emulator import schema
+
+    videos = [one for one in seen if one.kind == "video" or one.field in ("video", "reference_video")]
+    named = schema.count_named_videos(body)
+    if row.billed_input == "none":
+        return 0
+    if row.billed_input == "whole":
+        most = row.input_seconds or math.inf
+        return round(sum(min(one.seconds or DEFAULT_DURATION, most) for one in videos), 2)
+    cap = _VIDEO_CAPS[schema.count_references(body)]
+    return round(sum(min(one.seconds or cap, cap) for one in videos) + named * cap, 2)
+
+
+def seconds_of(body: Any, row: Model, seen: list["Seen"]) -> float:
+    """Say how long the clip becomes: as asked for, as its input, or as the emulator sees fit."""
+    from rawgenai.emulator import schema
+
+    asked = schema.field(body, "parameters", "duration")
+    wanted: int = row.default_duration if asked is None else asked
+    if wanted == AUTO:
+        return DEFAULT_DURATION
+    if wanted != AS_INPUT:
+        return wanted
+    length = next((one.seconds for one in seen if one.field == "video" and one.seconds), DEFAULT_DURATION)
+    return round(float(min(length, row.input_seconds or length)), 2)
 
 
 def usage_of(task: Task, row: Model) -> dict[str, Any]:
     """Build the `usage` of a task that succeeded."""
     size = f"{task.width}*{task.height}"
-    total = task.duration + task.input_duration
+    total = round(task.duration + task.input_duration, 2)
     values: dict[str, tuple[str, Any]] = {
-        "duration": ("duration", float(total) if row.mode == "r2v" else task.duration),
+        "duration": ("duration", float(total) if row.mode in ("r2v", "edit") else _number(total)),
         "size": ("size", size),
         "input_video_duration": ("input_video_duration", _number(task.input_duration)),
         "output_video_duration": ("output_video_duration", task.duration),
@@ -97,9 +173,21 @@ def usage_of(task: Task, row: Model) -> dict[str, Any]:
         "video_ratio": ("video_ratio", size),
         "standard": ("video_ratio", "standard"),
         "audio": ("audio", task.sound),
+        "ratio": ("ratio", _nearest_ratio(task, row)),
+        "fps": ("fps", 30),
     }
     told = (name for name in USAGE[row.series, row.mode] if name != "audio" or "audio" in row.features)
     return dict(values[name] for name in told)
+
+
+def _nearest_ratio(task: Task, row: Model) -> str:
+    """Name the ratio on offer that is most like the clip's."""
+
+    def distance(ratio: str) -> float:
+        width, height = map(int, ratio.split(":"))
+        return abs(math.log(task.width * height / (task.height * width)))
+
+    return min((ratio for ratio in row.ratios if ":" in ratio), key=distance, default=DEFAULT_RATIO)
 
 
 def _number(value: float) -> float:

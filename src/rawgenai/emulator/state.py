@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
-from rawgenai.dashscope.models import DEFAULT_DURATION, DEFAULT_RATIO, MODELS, SIZES, Model
+from rawgenai.dashscope.models import DEFAULT_RATIO, MODELS, SIZES, Model
 from rawgenai.emulator import clips, series, uploads
 from rawgenai.emulator.answers import (
     CHINA,
@@ -193,15 +193,22 @@ def _inspect(desk: Desk, body: Any, row: Model) -> list["Seen"]:
         inputs.check_videos(seen, schema.count_named_videos(body), row.max_ref_videos)
     except inputs.Unfit as unfit:
         raise Refused(unfit.code, unfit.message, 400) from None
+    if row.total_seconds is not None:
+        videos = sum(one.seconds or 0 for one in seen if one.field == "reference_video")
+        if videos and videos + series.seconds_of(body, row, seen) > row.total_seconds:
+            raise Refused("InvalidParameter", f"The videos must be at most {row.total_seconds}s long in all.")
     return seen
 
 
 def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
+    from rawgenai.emulator import inputs
+
     desk.store.forget(desk.now - uploads.UPLOAD_LIFE)
     task = _task(desk, body, row, seen)
     names = desk.store.keep(task.task_id, [one.source for one in seen])
-    pictures = [name for name, one in zip(names, seen, strict=True) if one.field != "audio_url"]
-    music = next((name for name, one in zip(names, seen, strict=True) if one.field == "audio_url"), "")
+    kept = [(name, one.field) for name, one in zip(names, seen, strict=True)]
+    pictures = [name for name, field in kept if field not in (*inputs.MUSIC, inputs.VOICE)]
+    music = next((name for name, field in kept if field in inputs.MUSIC), "")
     desk.store.book(replace(task, pictures=pictures, music=music))
     output = {"task_status": "PENDING", "task_id": task.task_id}
     return json_answer(200, {"output": output, "request_id": task.request_id})
@@ -211,8 +218,11 @@ def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
     from rawgenai.emulator import schema
 
     tier = series.tier_of(body, row)
-    asked = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
-    width, height = series.size_of(asked, row, seen)
+    if row.dialect == "media":
+        width, height = series.pixels_of(body, row, seen)
+    else:
+        asked = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
+        width, height = series.size_of(asked, row, seen)
     return Task(
         task_id=desk.new_id(),
         request_id=desk.new_id(),
@@ -225,8 +235,9 @@ def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
         width=width,
         height=height,
         tier=int(tier.removesuffix("P")),
-        duration=schema.field(body, "parameters", "duration") or DEFAULT_DURATION,
-        input_duration=series.billed_seconds(body, seen),
+        duration=series.seconds_of(body, row, seen),
+        input_duration=series.billed_seconds(body, row, seen),
+        mode=series.mode_of(body, row),
         sound="sound" in row.features and schema.field(body, "parameters", "audio") is not False,
         watermark=bool(body.parameters.watermark),
     )

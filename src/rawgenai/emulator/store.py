@@ -47,10 +47,11 @@ class Task:
     width: int
     height: int
     tier: int  # 480, 720, 1080
-    duration: int  # seconds of the clip
-    input_duration: float  # seconds of the reference videos that are billed
+    duration: float  # seconds of the clip
+    input_duration: float  # seconds of the videos that went in and are billed
     sound: bool
     watermark: bool
+    mode: str = ""  # that it was asked for; "": its model's own
     pictures: Sequence[str] = ()  # names of the files that were sent, in their order; "" for one behind a URL
     music: str = ""  # name of the file of a sound that was sent
     polls: int = 0
