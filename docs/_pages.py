@@ -27,9 +27,9 @@ from PIL import Image
 from rawgenai import dashscope
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
-from rawgenai.cli.models import spans
 from rawgenai.dashscope.budget import VIDEO_CAPS
 from rawgenai.dashscope.models import CURRENCY, DEFAULT_MODELS, FORMATS, MODELS, PRICES_DATE, REGIONS, SIZES, Limits
+from rawgenai.dashscope.rules import spans
 from rawgenai.dashscope.spec import INPUTS
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage

@@ -21,7 +21,7 @@ from rawgenai.ledger import Ledger
 
 SHELLS = ("bash", "zsh", "fish")
 VIDEO = "rawgenai dashscope video"
-I2V = " ".join(name for name, row in MODELS.items() if row.mode == "i2v")
+I2V = " ".join(name for name, row in MODELS.items() if "i2v" in row.modes)
 
 
 def database(folder: Path) -> Path:
@@ -271,7 +271,9 @@ def test_bash_completes_what_is_typed(bash: Bash, tmp_path: Path) -> None:
     every = {
         f"{VIDEO} create --image photo.jpg --model ": I2V,
         f"{VIDEO} create 'a b: c=d' --model wan2.6-t": "wan2.6-t2v wan2.6-t2v-us",
-        f"{VIDEO} create -i photo.jpg -d 10 -r 480P -m ": "wan2.5-i2v-preview",
+        f"{VIDEO} create -i photo.jpg -d 10 -r 480P -m ": "wan2.5-i2v-preview wan3.0-video wan3.0-video-prime",
+        f"{VIDEO} create -m wan3.0-video --ratio ": "adaptive 16:9 4:3 1:1 3:4 9:16",
+        f"{VIDEO} create --audio-setting ": "auto origin",
         f"{VIDEO} create -m wan2.2-t2v-plus -r ": "480P 1080P",
         f"{VIDEO} create --resolution ": "480P 720P 1080P",
         f"{VIDEO} create --shot-type ": "single multi",
@@ -296,4 +298,19 @@ def test_all_models_are_offered_while_inputs_may_still_come(monkeypatch: pytest.
 
 
 def test_inputs_that_contradict_each_other_are_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert answered(monkeypatch, "bash", f"{VIDEO} create --image a --ref b --model ") == []
+    assert answered(monkeypatch, "bash", f"{VIDEO} create --video a --first-frame b --model ") == [""]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "models"),
+    [
+        ("--image a --ref b", ["wan2.7-r2v", "wan2.7-r2v-2026-06-12"]),
+        ("--first-clip a", ["wan2.7-i2v", "wan2.7-i2v-2026-04-25"]),
+        ("--video a --ref b", ["wan2.7-videoedit", "happyhorse-1.0-video-edit"]),
+    ],
+)
+def test_models_are_offered_that_take_what_was_named(
+    monkeypatch: pytest.MonkeyPatch, inputs: str, models: list[str]
+) -> None:
+    said = answered(monkeypatch, "bash", f"{VIDEO} create {inputs} --model ")
+    assert said == [f"plain,{name}" for name in models]

@@ -409,8 +409,9 @@ def test_an_output_is_judged_before_the_network(
 @pytest.mark.parametrize(
     ("argv", "code"),
     [  # flags, model, rules, files, key, network (design section 2)
-        (["-i", "nowhere.jpg", "-m", "wan9", "-d", "99", "--ratio", "1:1"], "invalid_ratio"),
-        (["-i", "nowhere.jpg", "-m", "wan9", "-d", "99"], "invalid_model"),
+        (["-i", "nowhere.jpg", "-m", "wan9", "-d", "99", "--seed", "-1"], "invalid_seed"),
+        (["-i", "nowhere.jpg", "-m", "wan9", "-d", "99", "--ratio", "1:1"], "invalid_model"),
+        (["-i", "nowhere.jpg", "-d", "99", "--ratio", "1:1"], "invalid_ratio"),
         (["-i", "nowhere.jpg", "-d", "99"], "invalid_duration"),
         (["-f", "nowhere.txt", "-d", "99"], "invalid_duration"),
         (["-i", "nowhere.jpg"], "image_not_found"),

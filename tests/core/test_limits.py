@@ -12,7 +12,7 @@ import pytest
 from test_rules import REACHABLE, URL, legal, name_of, verdict
 
 from rawgenai.dashscope import rules
-from rawgenai.dashscope.models import MODELS, Limits, Model
+from rawgenai.dashscope.models import MODELS, SIZES_27, Limits, Model
 from rawgenai.message import Media
 
 MB = 1024 * 1024
@@ -26,6 +26,19 @@ _LARGE = Limits(PICTURES, 20 * MB, (240, 8000), usual_bytes=10 * MB, usual_sides
 _REF = Limits(PICTURES, 20 * MB, (240, 8000), usual_bytes=10 * MB, usual_sides=(240, 5000))
 _CLIP = Limits(CLIPS, 100 * MB, seconds=(1, 30))
 _SOUND = Limits(SOUNDS, 15 * MB, seconds=(3, 30))
+_IMAGE_27 = Limits(PICTURES, 20 * MB, (240, 8000), stretch=8)
+_CLIP_27 = Limits(CLIPS, 100 * MB, (240, 4096), seconds=(2, 10), stretch=8)
+_REF_CLIP_27 = Limits(CLIPS, 100 * MB, (240, 4096), seconds=(1, 30), stretch=8)
+_SOUND_27 = Limits(SOUNDS, 15 * MB, seconds=(2, 30))
+_VOICE_27 = Limits(SOUNDS, 15 * MB, seconds=(1, 10))
+_HORSE_PICTURES = ("image/jpeg", "image/png", "image/webp")
+_HORSE = Limits(_HORSE_PICTURES, 20 * MB, (300, 100_000), alpha=True)
+_HORSE_REF = Limits(_HORSE_PICTURES, 20 * MB, (400, 100_000), alpha=True)
+_ALL_30 = {
+    "image": Limits(PICTURES, 20 * MB, alpha=True),
+    "video": Limits(CLIPS, 100 * MB, seconds=(0, 15)),
+    "audio": Limits(SOUNDS, 15 * MB, seconds=(0, 15)),
+}
 LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
     ("t2v", "wan2.6"): {"audio": _SOUND},
     ("t2v", "wan2.5"): {"audio": _SOUND},
@@ -38,14 +51,45 @@ LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
     ("kf2v", "wan2.1"): {"image": _PLAIN},
     ("kf2v", "wanx2.1"): {"image": _PLAIN},
     ("r2v", "wan2.6"): {"image": _REF, "video": _CLIP},
+    # Reference 2.4.
+    ("t2v", "wan2.7"): {"audio": _SOUND_27},
+    ("i2v", "wan2.7"): {"image": _IMAGE_27, "audio": _SOUND_27, "video": _CLIP_27},
+    ("r2v", "wan2.7"): {"image": _IMAGE_27, "audio": _VOICE_27, "video": _REF_CLIP_27},
+    ("edit", "wan2.7"): {"image": _IMAGE_27, "video": _CLIP_27},
+    ("t2v", "wan3.0"): _ALL_30,
+    ("i2v", "happyhorse-1.0"): {"image": _HORSE},
+    ("i2v", "happyhorse-1.1"): {"image": _HORSE},
+    ("r2v", "happyhorse-1.0"): {"image": _HORSE_REF},
+    ("r2v", "happyhorse-1.1"): {"image": _HORSE_REF},
+    ("edit", "happyhorse-1.0"): {"image": _HORSE, "video": Limits(CLIPS, 100 * MB, seconds=(3, 60))},
 }
-REFS = {"r2v": (5, 3)}  # references in all, videos among them
+# References in all, videos among them.
+REFS = {
+    ("r2v", "wan2.6"): (5, 3),
+    ("r2v", "wan2.7"): (5, 5),
+    ("edit", "wan2.7"): (4, 0),
+    ("t2v", "wan3.0"): (15, 5),
+    ("r2v", "happyhorse-1.0"): (9, 0),
+    ("r2v", "happyhorse-1.1"): (9, 0),
+    ("edit", "happyhorse-1.0"): (5, 0),
+}
 
 
 @pytest.mark.parametrize("row", MODELS.values(), ids=name_of)
 def test_a_models_limits_are_those_of_the_documents(row: Model) -> None:
     assert row.limits == LIMITS.get((row.mode, row.series), {})
-    assert (row.max_refs, row.max_ref_videos) == REFS.get(row.mode, (0, 0))
+    assert (row.max_refs, row.max_ref_videos) == REFS.get((row.mode, row.series), (0, 0))
+
+
+def test_the_pixels_of_wan27_are_its_own() -> None:
+    """Reference 2.1, the last two rows."""
+    ratios = ("16:9", "9:16", "1:1", "4:3", "3:4")
+    table = {
+        "720P": ("1280*720", "720*1280", "960*960", "1104*832", "832*1104"),
+        "1080P": ("1920*1080", "1080*1920", "1440*1440", "1648*1248", "1248*1648"),
+    }
+    assert {tier: dict(zip(ratios, sizes, strict=True)) for tier, sizes in table.items()} == SIZES_27
+    assert {row.series for row in MODELS.values() if row.pixels is SIZES_27} == {"wan2.7"}
 
 
 # --- every limit at its edges ------------------------------------------------------------------------------------
@@ -107,6 +151,78 @@ _REFERENCE = [
     *most(20 * MB, 10 * MB),
 ]
 _VIDEO = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(1, 30)]
+_MEDIA_PICTURE = [  # of the media dialect, whose rows warn of nothing
+    *formats("image/jpeg", "image/png", "image/webp"),
+    Edge({"mime": "image/gif"}, REFUSED),
+    Edge({"width": 0, "height": 0}, FINE),
+    *most(20 * MB),
+]
+_PICTURE_27 = [
+    *_MEDIA_PICTURE,
+    *formats("image/bmp"),
+    Edge({"alpha": True}, REFUSED),
+    *sides(_239=REFUSED, _240=FINE),
+    Edge({"width": 8000, "height": 1000}, FINE),
+    Edge({"width": 8001, "height": 1001}, REFUSED),
+    Edge({"width": 1921, "height": 240}, REFUSED),
+    Edge({"width": 240, "height": 1920}, FINE),
+    Edge({"width": 240, "height": 1921}, REFUSED),
+]
+
+
+def _clip_27(shortest: float, longest: float) -> list[Edge]:
+    return [
+        *formats(*CLIPS),
+        Edge({"mime": "video/webm"}, REFUSED),
+        *most(100 * MB),
+        *seconds(shortest, longest),
+        *sides(_239=REFUSED, _240=FINE),
+        Edge({"width": 4096, "height": 512}, FINE),
+        Edge({"width": 4097, "height": 1000}, REFUSED),
+        Edge({"width": 1000, "height": 4097}, REFUSED),
+        Edge({"width": 1921, "height": 240}, REFUSED),
+    ]
+
+
+def _sound(shortest: float, longest: float) -> list[Edge]:
+    return [
+        *formats(*SOUNDS),
+        Edge({"mime": "audio/flac"}, REFUSED),
+        *most(15 * MB),
+        *seconds(shortest, longest)[0 if shortest else 1 :],
+    ]
+
+
+_PICTURE_HORSE = [*_MEDIA_PICTURE, Edge({"mime": "image/bmp"}, REFUSED), Edge({"alpha": True}, FINE)]
+_VIDEO_HORSE = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(3, 60)]
+_PICTURE_30 = [*_MEDIA_PICTURE, *formats("image/bmp"), Edge({"alpha": True}, FINE), *sides(_1=FINE, _9000=FINE)]
+_VIDEO_30 = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(0, 15)[1:]]
+# (mode, series) -> the fields that take a file: field, kind and edges.
+NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
+    ("t2v", "wan2.7"): [("audio_url", "audio", _sound(2, 30))],
+    ("i2v", "wan2.7"): [
+        ("image", "image", _PICTURE_27),
+        ("audio_url", "audio", _sound(2, 30)),
+        ("first_clip", "video", _clip_27(2, 10)),
+    ],
+    ("r2v", "wan2.7"): [
+        ("refs", "image", _PICTURE_27),
+        ("refs", "video", _clip_27(1, 30)),
+        ("ref_voices", "audio", _sound(1, 10)),
+    ],
+    ("edit", "wan2.7"): [("refs", "image", _PICTURE_27), ("video", "video", _clip_27(2, 10))],
+    ("t2v", "wan3.0"): [
+        ("refs", "image", _PICTURE_30),
+        ("refs", "video", _VIDEO_30),
+        ("audio_url", "audio", _sound(0, 15)),
+    ],
+    ("i2v", "happyhorse"): [("image", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE, _9000=FINE)])],
+    ("r2v", "happyhorse"): [("refs", "image", [*_PICTURE_HORSE, *sides(_399=REFUSED, _400=FINE, _9000=FINE)])],
+    ("edit", "happyhorse"): [
+        ("refs", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE)]),
+        ("video", "video", _VIDEO_HORSE),
+    ],
+}
 _AUDIO = [*formats(*SOUNDS), Edge({"mime": "audio/flac"}, REFUSED), *most(15 * MB), *seconds(3, 30)]
 
 GOOD = {
@@ -117,11 +233,22 @@ GOOD = {
 CODES = {"image": "invalid_image", "first_frame": "invalid_image", "last_frame": "invalid_image"} | {
     "refs": "invalid_ref",
     "audio_url": "invalid_audio",
+    "ref_voices": "invalid_audio",
+    "first_clip": "invalid_ref",
+    "video": "invalid_ref",
+}
+# Field -> what is asked for beside it, or instead of the least of the model.
+BESIDE: dict[str, dict[str, Any]] = {
+    "ref_voices": {"refs": (URL, URL)},
+    "first_clip": {"image": None, "duration": 15},
 }
 
 
 def places(row: Model) -> Iterator[tuple[str, str, list[Edge]]]:
     """The fields of a Spec that take a file for this model: field, kind and edges."""
+    if row.dialect == "media":
+        yield from NEWER.get((row.mode, row.series.partition("-")[0]), ())
+        return
     if row.mode == "i2v":
         yield "image", "image", _LARGE_FRAME if row.series in ("wan2.5", "wan2.6") else _SMALL_FRAME
     if row.mode == "kf2v":
@@ -139,8 +266,8 @@ PLACES = [(row, *place) for row in REACHABLE for place in places(row)]
 
 def fate(row: Model, field: str, leaf: Media, *, strict: bool = False) -> str:
     """What becomes of a model's request with that file in that place."""
-    value: Any = (URL, leaf) if field == "refs" else leaf
-    said = verdict(legal(row, **{field: value}), strict=strict)
+    value: Any = {"refs": (URL, leaf), "ref_voices": (None, leaf)}.get(field, leaf)
+    said = verdict(legal(row, **BESIDE.get(field, {}), **{field: value}), strict=strict)
     return {row.name: FINE, f"{row.name}!": WARNED, CODES[field]: REFUSED}.get(said, said)
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the command runs, with one good file of each kind."""
     (tmp_path / "local-photo.png").write_bytes(PNG)
     (tmp_path / "local-scene.mov").write_bytes(corpus.clip(2, "mov"))
+    (tmp_path / "local-large.mov").write_bytes(corpus.clip(2, "mov", width=320, height=240))
     (tmp_path / "local-speech.mp3").write_bytes(corpus.mp3(5))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -81,21 +81,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- golden requests ---------------------------------------------------------------------------------------------
 
 FORMS = {"url": "HTTPS://example.com/照片.png?a=b", "oss": "oss://dashscope-instant/x/y.png", "data": data_uri(PNG)}
-FILES = {"audio_url": "local-speech.mp3"}
+FILES = {"audio_url": "local-speech.mp3", "ref_voices": "local-speech.mp3"} | dict.fromkeys(
+    ("first_clip", "video"), "local-large.mov"
+)
+# Field -> what must be asked for beside it.
+BESIDE: dict[str, dict[str, Any]] = {
+    "last_frame": {"first_frame": "https://example.com/first.png"},
+    "first_clip": {"model": "wan2.7-i2v", "duration": 15},
+    "video": {"model": "wan2.7-videoedit"},
+    "ref_voices": {"model": "wan2.7-r2v", "refs": ("https://example.com/person.png",)},
+}
 
 
 def spec_of(field: str, value: str) -> Spec:
     """The least that can be asked for with a value in that field."""
-    base = Spec("a", first_frame="https://example.com/first.png") if field == "last_frame" else Spec("a")
-    changes: dict[str, Any] = {field: (value,) if field == "refs" else value}
-    return replace(base, **changes)
+    changes: dict[str, Any] = {field: (value,) if field in ("refs", "ref_voices") else value}
+    return Spec("a", **BESIDE.get(field, {}), **changes)
 
 
 GOLDEN_SPECS = {
     f"media-{row.flag[2:]}-{form}": spec_of(row.name, value)
     for row in INPUTS
     for form, value in {"path": FILES.get(row.name, "local-photo.png"), **FORMS}.items()
-    if (row.name, form) != ("audio_url", "data")
+    if "image" in row.kinds or form != "data"
 } | {
     "media-ref-several": Spec(
         "a", refs=("local-photo.png", "https://example.com/b.mp4", "local-scene.mov", data_uri(PNG))
@@ -413,8 +421,11 @@ def refused(
     monkeypatch.setattr(tasks, "sender", lambda *_: pytest.fail("it would have been sent"))
 
     def run(row: Input, value: str, *more: str) -> str:
-        first = ("--first-frame", "https://example.com/first.png") if row.name == "last_frame" else ()
-        status = cli.run(("dashscope", "video", "create", "a", *first, row.flag, value, *more))
+        beside = {
+            name: value[0] if isinstance(value, tuple) else value for name, value in BESIDE.get(row.name, {}).items()
+        }
+        words = [f"--{name.removesuffix('s').replace('_', '-')}={value}" for name, value in beside.items()]
+        status = cli.run(("dashscope", "video", "create", "a", *words, row.flag, value, *more))
         out, err = capfd.readouterr()
         if status == 0:
             return ""
@@ -445,6 +456,7 @@ def test_a_foreign_file_has_its_code(
 
 
 SECONDS = {"video": (1, 30), "audio": (3, 30)}
+OWN_SECONDS = {"ref_voices": (1, 10), "first_clip": (9, 0), "video": (9, 0)}  # of the clips none has enough pixels
 
 
 @pytest.mark.parametrize("row", INPUTS, ids=lambda row: row.flag)
@@ -454,7 +466,8 @@ def test_a_readable_file_has_its_code_where_it_does_not_fit(
 ) -> None:
     good = corpus.GOOD[name]
     kind = good.mime.partition("/")[0]
-    shortest, longest = SECONDS.get(kind, (9, 0))  # of the pictures none has enough pixels, or all have too many
+    # Of the pictures none has enough pixels, or all have too many.
+    shortest, longest = OWN_SECONDS.get(row.name, SECONDS.get(kind, (9, 0)))
     fits = kind in row.kinds and shortest <= (good.seconds or shortest) <= longest
     (tmp_path / name).write_bytes(good.make())
     assert refused(row, name, *(["--dry-run"] if fits else [])) == ("" if fits else row.invalid)
@@ -492,7 +505,7 @@ def test_a_file_that_is_not_there_has_its_code(
     tmp_path: Path, refused: Callable[[Input, str], str], row: Input, value: str
 ) -> None:
     (tmp_path / "file").write_bytes(b"x")
-    if value or row.name != "refs":  # --ref "" is missing_ref
+    if value or row.name not in ("refs", "ref_voices"):  # --ref "" is missing_ref, --ref-voice "" is none
         assert refused(row, value) == row.absent
 
 

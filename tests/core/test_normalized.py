@@ -234,7 +234,8 @@ def test_part_of_a_second_and_what_is_none_is_refused(value: float) -> None:
 
 # --- sizes --------------------------------------------------------------------------------------------------------
 
-TIERED = [row for row in MODELS.values() if not row.sizes]
+TIERED = [row for row in MODELS.values() if not row.sizes and row.dialect == "classic"]
+RATIOED = [row for row in MODELS.values() if row.dialect == "media" and row.ratios]
 SIZED = [row for row in MODELS.values() if row.sizes]
 
 
@@ -261,6 +262,21 @@ def test_a_model_that_takes_tiers_gets_the_tier_of_a_size_that_it_offers(row: An
                 with pytest.raises(RawgenaiError) as caught:
                     spec_of(request, lambda _spec, _mode: row)
                 assert caught.value.code == "invalid_size"
+
+
+@pytest.mark.parametrize("row", RATIOED, ids=lambda row: row.name)
+def test_a_model_that_takes_ratios_gets_the_tier_and_the_ratio_of_a_size(row: Any) -> None:
+    for size, tier, ratio in [("1280x720", "720P", "16:9"), ("1080*1920", "1080P", "9:16")]:
+        found, _ = spec_of(Normalized(prompt="a", size=size), lambda _spec, _mode: row)
+        assert (found.resolution, found.ratio, found.size) == (tier, ratio, None)
+
+
+def test_a_size_of_wan27_is_its_own() -> None:
+    row = MODELS["wan2.7-t2v"]
+    found, _ = spec_of(Normalized(prompt="a", size="1104*832"), lambda _spec, _mode: row)
+    assert (found.resolution, found.ratio) == ("720P", "4:3")
+    with pytest.raises(RawgenaiError):  # what the older models make of it
+        spec_of(Normalized(prompt="a", size="1088*832"), lambda _spec, _mode: row)
 
 
 @pytest.mark.parametrize("row", SIZED, ids=lambda row: row.name)

@@ -13,16 +13,19 @@ from rawgenai.errors import CODES, RawgenaiError
 from rawgenai.message import Media
 
 URL = "https://example.com/a.png"
+VIDEO = "https://example.com/a.mp4"
 INPUTS: dict[str, dict[str, Any]] = {  # what makes the mode, at least
     "t2v": {"prompt": "a cat"},
     "i2v": {"image": URL},
     "r2v": {"prompt": "character1 walks", "refs": (URL,)},
     "kf2v": {"first_frame": URL},
+    "edit": {"prompt": "make it clay", "video": VIDEO},
 }
 FRAME = {"first_frame": URL}
 IMAGE = {"image": URL}
 REFS: dict[str, Any] = {"prompt": "a", "refs": (URL,)}
-VIDEO = "https://example.com/a.mp4"
+CLIP = {"video": VIDEO, "prompt": "a"}
+SOUND = "https://example.com/a.mp3"
 REACHABLE = [row for row in MODELS.values() if row.mode in INPUTS]  # vace has no flags
 
 
@@ -168,6 +171,36 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"image": Media("a.png", "image/png", 1, 240, 480)}, "wan2.6-i2v-flash!"),
     (REFS | {"refs": ("",)}, "missing_ref"),
     (REFS | {"refs": (URL, "")}, "missing_ref"),
+    # What the newer families' media may be named together is in test_newer.py.
+    (CLIP, "invalid_model"),  # editing has no usual model
+    (CLIP | {"model": "wan2.7-videoedit"}, "wan2.7-videoedit"),
+    (CLIP | {"model": "wan2.6-t2v"}, "invalid_model"),
+    (CLIP | IMAGE, "conflicting_input_flags"),
+    ({"first_clip": VIDEO}, "invalid_model"),
+    ({"first_clip": VIDEO, "model": "wan2.7-i2v"}, "wan2.7-i2v"),
+    ({"first_clip": VIDEO, "last_frame": URL, "model": "wan2.7-i2v"}, "wan2.7-i2v"),
+    ({"last_frame": URL, "model": "wan2.7-i2v"}, "last_frame_requires_first"),
+    (IMAGE | FRAME | {"model": "wan2.7-i2v"}, "conflicting_input_flags"),
+    (REFS | FRAME, "conflicting_input_flags"),
+    (REFS | FRAME | {"model": "wan2.7-r2v"}, "wan2.7-r2v"),
+    (REFS | FRAME | {"model": "wan2.7-r2v", "ratio": "1:1"}, "wan2.7-r2v!"),
+    (REFS | {"model": "wan2.7-r2v", "ratio": "1:1"}, "wan2.7-r2v"),
+    (REFS | {"model": "wan2.7-r2v", "refs": ("https://example.com/a",)}, "wan2.7-r2v!"),
+    (REFS | {"model": "wan2.7-r2v", "ref_voices": (SOUND,)}, "wan2.7-r2v"),
+    (REFS | {"model": "wan2.7-r2v", "refs": (URL, URL), "ref_voices": (None, SOUND)}, "wan2.7-r2v"),
+    (REFS | {"model": "wan2.7-r2v", "ref_voices": (None, SOUND)}, "invalid_usage"),
+    (REFS | {"ref_voices": (SOUND,)}, "invalid_usage"),
+    (CLIP | {"model": "wan2.7-videoedit", "audio_setting": "origin"}, "wan2.7-videoedit"),
+    (CLIP | {"model": "wan2.7-videoedit", "audio_setting": "Auto"}, "invalid_usage"),
+    ({"prompt": "a", "audio_setting": "auto"}, "invalid_usage"),
+    (
+        {"first_clip": Media("a.mp4", "video/mp4", 1, 640, 480, seconds=5.0), "model": "wan2.7-i2v"},
+        "wan2.7-i2v!",  # nothing is left of the length to make
+    ),
+    (
+        {"first_clip": Media("a.mp4", "video/mp4", 1, 640, 480, seconds=4.9), "model": "wan2.7-i2v"},
+        "wan2.7-i2v",
+    ),
 ]
 
 
@@ -198,30 +231,39 @@ def legal(row: Model, **changes: Any) -> Spec:
     return Spec(**INPUTS[row.mode] | {"model": row.name, "resolution": tier} | changes)
 
 
+ALL_RATIOS = list(dict.fromkeys(ratio for row in MODELS.values() for ratio in row.ratios))
 ALL_SIZES = [size for tier in SIZES.values() for size in tier.values()]
 
 
 def offers(row: Model) -> dict[str, tuple[Any, ...]]:
     """Every value on offer, by the field that asks for it."""
+    images = (URL,) * (row.max_ref_images or row.max_refs)
+    videos = (VIDEO,) * row.max_ref_videos
     found: dict[str, tuple[Any, ...]] = {
         "duration": row.durations,
         "resolution": row.resolutions,
         "size": row.sizes,
-        "prompt": ("猫" * row.prompt_limit,),
-        "refs": ((VIDEO,) * row.max_ref_videos, (URL,) * row.max_refs) if row.max_refs else (),
+        "ratio": row.ratios,
+        "prompt": ("猫" * (row.cjk_limit or row.prompt_limit), "a" * row.prompt_limit),
+        "refs": tuple(filter(None, (videos, images, (videos + images)[: row.max_refs]))),
     }
     return found
 
 
 def neighbours(row: Model) -> dict[tuple[str, str], list[Any]]:
     """The values beside those on offer, by the field that asks for them and the code that they get."""
-    beside = {seconds + step for seconds in row.durations for step in (-1, 1)}
+    beside = {seconds + step for seconds in row.durations or (5,) for step in (-1, 1)}
+    images, videos = row.max_ref_images or row.max_refs, row.max_ref_videos
     return {
         ("duration", "invalid_duration"): sorted(beside - set(row.durations)),
         ("resolution", "invalid_resolution"): [tier for tier in SIZES if tier not in row.resolutions],
         ("size", "invalid_size"): [size for size in ALL_SIZES if size not in row.sizes],
-        ("refs", "too_many_ref_videos"): [(VIDEO,) * (row.max_ref_videos + 1)] if row.max_refs else [],
-        ("refs", "too_many_refs"): [(URL,) * (row.max_refs + 1)] if row.max_refs else [],
+        # Of the classic dialect a ratio is a column of the table of sizes; what it may be is in CASES.
+        ("ratio", "invalid_ratio"): [
+            ratio for ratio in ALL_RATIOS if ratio not in row.ratios and row.dialect != "classic"
+        ],
+        ("refs", "too_many_ref_videos"): [(VIDEO,) * (videos + 1)] if videos < row.max_refs else [],
+        ("refs", "too_many_refs"): [(URL,) * (images + 1), (VIDEO,) * (row.max_refs + 1)] if row.max_refs else [],
     }
 
 
@@ -232,6 +274,8 @@ FEATURES = {
     "audio_url": ("audio_url", URL, "incompatible_audio_url"),
     "shot_type": ("shot_type", "multi", "incompatible_shot_type"),
     "prompt_extend": ("prompt_extend", True, "incompatible_prompt_extend"),
+    "negative": ("negative", "b", "invalid_usage"),
+    "audio_setting": ("audio_setting", "origin", "invalid_usage"),
 }
 
 
@@ -262,7 +306,8 @@ def test_a_feature_is_accepted_where_the_row_has_it_alone(row: Model, feature: s
 
 @pytest.mark.parametrize("row", REACHABLE, ids=name_of)
 def test_one_character_beyond_what_a_model_reads_is_warned_of(row: Model) -> None:
-    assert verdict(legal(row, prompt="猫" * (row.prompt_limit + 1))) == f"{row.name}!"
+    assert verdict(legal(row, prompt="猫" * ((row.cjk_limit or row.prompt_limit) + 1))) == f"{row.name}!"
+    assert verdict(legal(row, prompt="a" * (row.prompt_limit + 1))) == f"{row.name}!"
 
 
 @pytest.mark.parametrize("row", [row for row in MODELS.values() if row.mode == "vace"], ids=name_of)
@@ -310,13 +355,13 @@ def test_a_warning_has_the_numbers() -> None:
 ORDER: list[tuple[str, dict[str, Any]]] = [
     ("conflicting_input_flags", {"first_frame": None}),
     ("missing_ref", {"refs": (VIDEO,) * 6}),
-    ("invalid_ratio", {"ratio": "16:9"}),
     ("invalid_usage", {"size": None}),
     ("invalid_shot_type", {"shot_type": "multi"}),
     ("invalid_seed", {"seed": 1}),
     ("invalid_prompt", {"prompt": " "}),
     ("invalid_model", {"model": "wan2.6-r2v"}),
     ("missing_prompt", {"prompt": "a" * 1501}),
+    ("invalid_ratio", {"ratio": "16:9"}),
     ("invalid_resolution", {"resolution": "720P"}),
     ("invalid_duration", {"duration": 2}),
     ("incompatible_audio", {"audio": None}),
@@ -392,9 +437,9 @@ def _blind(function: Callable[..., Any], code: str, instead: Callable[..., Any])
 @pytest.mark.parametrize(
     ("name", "code", "instead"),
     [
-        ("select_mode", "conflicting_input_flags", lambda _: "i2v"),
-        ("select_mode", "last_frame_requires_first", lambda _: "t2v"),
-        ("select_model", "invalid_model", lambda _, mode: MODELS[DEFAULT_MODELS[mode]]),
+        ("select_mode", "conflicting_input_flags", lambda *_: "i2v"),
+        ("select_mode", "last_frame_requires_first", lambda *_: "t2v"),
+        ("select_model", "invalid_model", lambda _, mode, __: MODELS[DEFAULT_MODELS.get(mode, "wan2.6-t2v")]),
     ],
 )
 def test_without_an_objection_of_selection_some_verdict_changes(

@@ -30,6 +30,7 @@ PHOTO = Media("photo.jpg", "image/jpeg", 631)
 PERSON = "oss://dashscope-instant/x/person.jpg"  # what an uploaded file is called by then
 SCENE = "oss://dashscope-instant/x/scene.mp4"
 URL = "https://example.com/photo.jpg"
+SPEECH = "https://example.com/speech.wav"
 START, END = Media("start.jpg", "image/jpeg", 631), Media("end.jpg", "image/jpeg", 632)
 
 REQUESTS = {
@@ -78,7 +79,56 @@ REQUESTS = {
     "wan2.1-i2v": Spec(image=URL, model="wan2.1-i2v-turbo", duration=4),
     "wan2.6-r2v": Spec("a", refs=(PERSON,), model="wan2.6-r2v"),
     "wanx2.1-kf2v": Spec(first_frame=URL, model="wanx2.1-kf2v-plus"),
-}
+    # The newer families (reference 2.4): each combination of media, and every parameter.
+    "wan2.7-t2v": Spec("a", model="wan2.7-t2v"),
+    "wan2.7-t2v-full": Spec(
+        "海边的日落", model="wan2.7-t2v-2026-06-12", negative="b", audio_url="oss://x/a.wav", resolution="1080P",
+        ratio="3:4", duration=15, prompt_extend=False, watermark=True, seed=0,
+    ),
+    "wan2.7-i2v-image": Spec(image=PHOTO, model="wan2.7-i2v"),
+    "wan2.7-i2v-first-frame": Spec("镜头缓缓推进", first_frame=START, model="wan2.7-i2v-2026-04-25"),
+    "wan2.7-i2v-audio": Spec("人物说话", image=URL, audio_url=SPEECH, model="wan2.7-i2v"),
+    "wan2.7-i2v-frames": Spec("场景过渡", first_frame=START, last_frame=END, model="wan2.7-i2v"),
+    "wan2.7-i2v-frames-audio": Spec(
+        "a", image=URL, last_frame=END, audio_url=SPEECH, model="wan2.7-i2v", negative="b", resolution="1080P",
+        duration=2, prompt_extend=False, watermark=True, seed=1,
+    ),
+    "wan2.7-i2v-clip": Spec("a", first_clip=SCENE, duration=15, model="wan2.7-i2v"),
+    "wan2.7-i2v-clip-last": Spec(first_clip=SCENE, last_frame=END, duration=10, model="wan2.7-i2v"),
+    "wan2.7-r2v": Spec("图1 在海边散步", refs=(PHOTO,), model="wan2.7-r2v"),
+    "wan2.7-r2v-voices": Spec(
+        "Image 1 和 Video 1 聊天", refs=(PHOTO, SCENE, PERSON), ref_voices=(None, SPEECH),
+        model="wan2.7-r2v-2026-06-12", negative="b", resolution="1080P", ratio="4:3",
+        duration=10, prompt_extend=False, watermark=True, seed=1,
+    ),
+    "wan2.7-r2v-first-frame": Spec("a", refs=(PHOTO,), first_frame=START, duration=15, model="wan2.7-r2v"),
+    "wan2.7-videoedit": Spec(video=SCENE, model="wan2.7-videoedit"),
+    "wan2.7-videoedit-refs": Spec(
+        "把衣服换成图中的", video=SCENE, refs=(PHOTO, PERSON), model="wan2.7-videoedit", negative="b",
+        resolution="1080P", ratio="1:1", duration=10, audio_setting="origin", prompt_extend=False, watermark=True,
+        seed=1,
+    ),
+    "wan3.0": Spec("a", model="wan3.0-video"),
+    "wan3.0-first-frame": Spec(image=PHOTO, duration=-1, model="wan3.0-video-prime"),
+    "wan3.0-frames": Spec(first_frame=START, last_frame=END, resolution="480P", duration=30, model="wan3.0-video"),
+    "wan3.0-refs": Spec(
+        "a", refs=(PHOTO, SCENE), audio_url=SPEECH, model="wan3.0-video", ratio="9:16", no_audio=True,
+        prompt_extend=False, watermark=True, seed=1,
+    ),
+    "wan3.0-sound": Spec(audio_url=SPEECH, model="wan3.0-video"),
+    "happyhorse-t2v": Spec("a", model="happyhorse-1.0-t2v"),
+    "happyhorse-t2v-full": Spec(
+        "a", model="happyhorse-1.1-t2v", resolution="1080P", ratio="21:9", duration=3, watermark=True, seed=1
+    ),
+    "happyhorse-i2v": Spec(image=PHOTO, model="happyhorse-1.1-i2v"),
+    "happyhorse-i2v-first-frame": Spec("a", first_frame=URL, duration=15, model="happyhorse-1.0-i2v"),
+    "happyhorse-r2v": Spec("[Image 1] 微笑", refs=(PHOTO, PERSON), ratio="5:4", model="happyhorse-1.0-r2v"),
+    "happyhorse-edit": Spec("a", video=SCENE, model="happyhorse-1.0-video-edit"),
+    "happyhorse-edit-refs": Spec(
+        "a", video=SCENE, refs=(PHOTO,), model="happyhorse-1.0-video-edit", resolution="1080P", audio_setting="auto",
+        watermark=True, seed=1,
+    ),
+}  # fmt: skip
 
 
 def shown(request: Request) -> str:
@@ -110,11 +160,14 @@ def test_there_is_no_other_golden_file_but_of_media() -> None:
 @pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
 def test_nothing_is_sent_that_the_model_does_not_know(row: Any) -> None:
     media: dict[str, Any] = {"i2v": {"image": URL}, "r2v": {"refs": (URL,)}, "kf2v": {"first_frame": URL}}
+    media["edit"] = {"video": SCENE}
     spec = Spec("a", resolution=row.resolutions[0], **media.get(row.mode, {}))
     body: Any = wire.create_request(spec, row).body
-    known = {"watermark", "size" if row.mode in ("t2v", "r2v", "vace") else "resolution"}
-    known |= {"duration"} if row.mode != "kf2v" else set()  # ruling 3
+    classic = row.dialect == "classic"
+    known = {"watermark", "size" if row.mode in ("t2v", "r2v", "vace") and classic else "resolution"}
+    known |= {"duration"} if row.mode != "kf2v" and row.durations else set()  # ruling 3
     known |= row.features & {"prompt_extend", "audio"}  # rulings 5 and 6: always said where it is known
+    known |= set() if classic or not row.ratios or row.mode == "edit" else {"ratio"}  # an edit has its input's shape
     assert body["parameters"].keys() == known
 
 
@@ -128,13 +181,21 @@ def test_leaves_are_replaced_where_they_stand() -> None:
 
 def test_files_that_cannot_go_inline_are_uploaded_once_each() -> None:
     seven = 7 * 1024 * 1024
-    small, large = Media("a", "image/png", seven), Media("b", "image/png", seven + 1)
-    assert wire.to_upload(Spec(image=small)) == []
-    assert wire.to_upload(Spec(image=large)) == [large]
-    assert wire.to_upload(Spec(first_frame=small, last_frame=large)) == [large]
-    assert wire.to_upload(Spec("a", refs=(small, URL, small))) == [small]
+    small, large, clip = Media("a", "image/png", seven), Media("b", "image/png", seven + 1), Media("d", "video/mp4", 1)
     tiny = Media("c", "audio/wav", 1)
-    assert wire.to_upload(Spec("a", audio_url=tiny)) == wire.to_upload(Spec("a", refs=(tiny,))) == [tiny]
+
+    def uploaded(spec: Spec, model: str = "wan2.6-t2v") -> list[Media]:
+        return list(wire.to_upload(spec, MODELS[model]))
+
+    assert uploaded(Spec(image=small)) == []
+    assert uploaded(Spec(image=large)) == [large]
+    assert uploaded(Spec(first_frame=small, last_frame=large)) == [large]
+    assert uploaded(Spec("a", refs=(small, URL, small))) == [small]
+    assert uploaded(Spec("a", audio_url=tiny)) == uploaded(Spec("a", refs=(tiny,))) == [tiny]
+    # The media dialect takes an image inside the request wherever it stands (reference 2.4).
+    assert uploaded(Spec("a", refs=(small, large, clip)), "wan2.7-r2v") == [large, clip]
+    assert uploaded(Spec("a", refs=(small,), ref_voices=(tiny,)), "wan2.7-r2v") == [tiny]
+    assert uploaded(Spec(video=clip), "wan2.7-videoedit") == uploaded(Spec(first_clip=clip), "wan2.7-i2v") == [clip]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,18 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
+MEDIA: dict[str, dict[str, Any]] = {  # of the media dialect
+    "t2v": {"prompt": "A kitten"},
+    "i2v": {"media": [{"type": "first_frame", "url": LINK}]},
+    "r2v": {"prompt": "Image 1 waves", "media": [{"type": "reference_image", "url": LINK}]},
+    "edit": {"prompt": "Make it clay", "media": [{"type": "video", "url": "https://example.org/a.mp4"}]},
+}
+
+
 def _complaint(model: str, change: dict[str, Any], parameters: Any = None) -> str | None:
     row = MODELS[model]
-    inputs = {name: value for name, value in (INPUTS[row.mode] | change).items() if value != "absent"}
+    least = (INPUTS if row.dialect == "classic" else MEDIA)[row.mode]
+    inputs = {name: value for name, value in (least | change).items() if value != "absent"}
     document = {"model": model, "input": inputs, "parameters": parameters or {}}
     try:
         parse_body(document, row)
@@ -38,11 +47,21 @@ def test_the_least_body_of_every_model_is_accepted(model: str) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_choice_of_the_row_is_accepted_and_its_neighbours_are_not(model: str) -> None:
     row = MODELS[model]
-    offered = {"size": row.sizes, "duration": row.durations, "resolution": row.resolutions}
+    offered: dict[str, tuple[Any, ...]] = {
+        "size": row.sizes,
+        "duration": row.durations,
+        "resolution": row.resolutions,
+        "ratio": row.ratios if row.dialect == "media" else (),
+    }
     del offered["resolution" if row.sizes else "size"]
     if row.mode == "kf2v":
         del offered["duration"]
-    strange = {"size": ["1280x720", "1*1"], "resolution": ["4K", "720p"], "duration": [0, 99, *range(1, 16)]}
+    strange: dict[str, list[Any]] = {
+        "size": ["1280x720", "1*1"],
+        "resolution": ["4K", "720p"],
+        "duration": [-2, -1, 0, 99, *range(1, 16)],
+        "ratio": ["16:10", "", "adaptive", "21:9"],
+    }
     for name, values in offered.items():
         for value in values:
             assert _complaint(model, {}, {name: value}) is None

@@ -1,7 +1,7 @@
 """``rawgenai dashscope video models``."""
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -147,38 +147,66 @@ _NEEDED = 3  # columns, the first ones, without which a table says too little
 
 
 def _tables(rows: list["Model"], region: str | None, width: int) -> Iterator[Any]:
-    """Draw a table for each mode, with as many columns as fit; where too few do, lists are written downwards."""
-    from rich.table import Table
+    """Draw a table for each mode, with as many columns as fit; where too few do, lists are written downwards.
+
+    Where even these are too wide, each model's name stands on a line of its own.
+    """
     from rich.text import Text
 
     from rawgenai.dashscope.models import MODES
 
-    heads, lines, widths, gap = _laid_out(rows, region, width)
+    layout = _laid_out(rows, region, width)
     for mode, words in MODES.items():
-        table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
-        for head, columns in zip(heads, widths, strict=False):
-            table.add_column(head, width=columns, header_style="dim", overflow="fold")
-        for row, line in zip(rows, lines, strict=True):
-            if row.mode == mode:
-                table.add_row(*line[: len(widths)])
-        if table.row_count:
+        lines = [line for row, line in zip(rows, layout.lines, strict=True) if row.mode == mode]
+        if lines:
             yield Text("  ".join((mode, *words)), style="bold")
-            yield table
+            yield from _named_lines(layout, lines) if layout.stacked else [_table(layout, lines)]
             yield ""
-    yield _note(heads[len(widths) :], region)
+    yield _note(layout.heads[len(layout.widths) :], region)
 
 
-def _laid_out(rows: list["Model"], region: str | None, width: int) -> tuple[list[str], list[list[str]], list[int], int]:
-    """Return the heads, the lines, the widths of the columns that fit, and the gap between them."""
+class _Layout(NamedTuple):
+    """What fits into a width."""
+
+    heads: list[str]
+    lines: list[list[str]]
+    widths: list[int]  # of the columns that fit
+    gap: int  # between them
+    stacked: bool  # names stand above their lines
+
+
+def _table(layout: _Layout, lines: list[list[str]], *, heads: bool = True) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, layout.gap, 0, 0), pad_edge=False, show_header=heads)
+    for head, columns in zip(layout.heads, layout.widths, strict=False):
+        table.add_column(head, width=columns, header_style="dim", overflow="fold")
+    for line in lines:
+        table.add_row(*line[: len(layout.widths)])
+    return table
+
+
+def _named_lines(layout: _Layout, lines: list[list[str]]) -> Iterator[Any]:
+    """Draw each model's name, and below it its line without the name."""
+    from rich.text import Text
+
+    for number, (name, *cells) in enumerate(lines):
+        yield Text(name, overflow="fold")
+        yield _table(layout._replace(heads=["", *layout.heads[1:]]), [["", *cells]], heads=number == 0)
+
+
+def _laid_out(rows: list["Model"], region: str | None, width: int) -> _Layout:
+    """Choose the first layout whose needed columns fit, else the last."""
     from rawgenai.dashscope.models import CURRENCY
 
-    for comma, seconds, gap in ((", ", "Seconds", 2), ("\n", "s", 1)):
+    for comma, seconds, gap, stacked in ((", ", "Seconds", 2, False), ("\n", "s", 1, False), ("\n", "s", 1, True)):
         heads = ["Model", seconds, f"{CURRENCY}/s", "Sound", "Regions"]
         lines = [_cells(row, region, comma) for row in rows]
-        widths = _fitting([heads, *lines], width, gap)
+        shown = [["", *line[1:]] for line in (heads, *lines)] if stacked else [heads, *lines]
+        widths = _fitting(shown, width, gap)
         if len(widths) >= _NEEDED:
             break
-    return heads, lines, widths, gap
+    return _Layout(heads, lines, widths, gap, stacked)
 
 
 def _fitting(lines: list[list[str]], width: int, gap: int) -> list[int]:

@@ -49,7 +49,7 @@ MODES = {
     "i2v": ("image to video", "图生视频"),
     "r2v": ("reference to video", "参考生视频"),
     "kf2v": ("key frames to video", "首尾帧生视频"),
-    "vace": ("general video editing", "通用视频编辑"),
+    "vace": ("general editing", "通用视频编辑"),
     "edit": ("video editing", "视频编辑"),
 }
 

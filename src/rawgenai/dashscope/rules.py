@@ -212,7 +212,8 @@ def check_only_some(spec: Spec, model: Model) -> Objection | None:
     """What only some models know is not for the others."""
     for name, (flag, feature) in _ONLY_SOME.items():
         if getattr(spec, name) is not None and feature not in model.features:
-            return Objection("invalid_usage", f"{flag} is not for {model.name}, only for {_with(feature)}")
+            others = f", only for {_with(feature)}" if name != "negative" else ""  # which nearly all take
+            return Objection("invalid_usage", f"{flag} is not for {model.name}{others}")
     return None
 
 

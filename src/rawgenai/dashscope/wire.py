@@ -52,8 +52,9 @@ def create_request(spec: Spec, model: Model) -> Request:
 def parameters_of(spec: Spec, model: Model) -> dict[str, Any]:
     """Write what decides about the clip: size or tier, length, sound and the rest; a bill is read from it, too."""
     parameters = _SHAPES[model.dialect](spec, model)
-    if model.mode != "kf2v" and model.durations:  # a key-frame clip's length is no parameter (ruling 3)
-        parameters["duration"] = model.default_duration if spec.duration is None else spec.duration
+    duration = model.default_duration if spec.duration is None and model.durations else spec.duration
+    if model.mode != "kf2v" and duration is not None:  # a key-frame clip's length is no parameter (ruling 3)
+        parameters["duration"] = duration
     if "prompt_extend" in model.features:
         parameters["prompt_extend"] = spec.prompt_extend is not False
     if spec.shot_type is not None:
@@ -92,8 +93,8 @@ def _media_list(spec: Spec, model: Model) -> dict[str, Any]:
     voices = dict(enumerate(spec.ref_voices or ()))
     listed = [
         ("first_frame", spec.first_frame if spec.image is None else spec.image, None),
-        ("last_frame", spec.last_frame, None),
         ("first_clip", spec.first_clip, None),
+        ("last_frame", spec.last_frame, None),
         ("video", spec.video, None),
         *((f"reference_{kind_of(ref)}", ref, voices.get(place)) for place, ref in enumerate(spec.refs or ())),
         (model.audio_type, spec.audio_url if model.audio_type else None, None),
@@ -108,9 +109,9 @@ def _media_list(spec: Spec, model: Model) -> dict[str, Any]:
 
 def _ratioed_shape(spec: Spec, model: Model) -> dict[str, Any]:
     """A tier, and a ratio where nothing that goes in has the clip's shape already."""
-    ratio = spec.ratio or model.default_ratio
-    takes = ratio is not None and ratio in model.ratios and not set(model.follows) & roles(spec, model).keys()
-    return {"resolution": spec.resolution or DEFAULT_RESOLUTION} | ({"ratio": ratio} if takes else {})
+    ratio = spec.ratio or (model.default_ratio if model.ratios else None)
+    follows = any(role in model.follows for role in roles(spec, model))
+    return {"resolution": spec.resolution or DEFAULT_RESOLUTION} | ({"ratio": ratio} if ratio and not follows else {})
 
 
 # A row's dialect (models.DIALECTS) -> how it writes media, and how it writes the clip's shape.

@@ -140,7 +140,7 @@ def billed_seconds(body: Any, row: Model, seen: list["Seen"]) -> float:
     if row.billed_input == "whole":
         most = row.input_seconds or math.inf
         return round(sum(min(one.seconds or DEFAULT_DURATION, most) for one in videos), 2)
-    cap = _VIDEO_CAPS[schema.count_references(body)]
+    cap = _VIDEO_CAPS[min(schema.count_references(body), len(_VIDEO_CAPS) - 1)]
     return round(sum(min(one.seconds or cap, cap) for one in videos) + named * cap, 2)
 
 
