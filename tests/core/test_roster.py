@@ -193,6 +193,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"wan9": {"like": "wan2.7"}}, "wan9.like: 'wan2.7' is no model of the table"),
     ({"wan9": {"like": ["wan2.7-t2v"]}}, "wan9.like: \"['wan2.7-t2v']\" is no model"),
     ({"wan9": {"like": "wan2.7-t2v", "like2": 1}}, "wan9.like2: Extra"),
+    ({"wan9": WHOLE | {"ratios": ["16:9", "2:1"]}}, "wan9.ratios: there are no sizes of 2:1 for 720P"),
+    ({"wan9": WHOLE | {"resolutions": ["480P"], "ratios": ["4:3"]}}, "wan9.ratios: there are no sizes of 4:3"),
     *(({"wan9": WHOLE | {cell: value}}, f"wan9.{where}: ") for cell, value, where in CELLS),
 ]
 

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 from rawgenai import files
@@ -98,13 +99,19 @@ def _row(file: str, name: str, cells: Any) -> Model:
         where = ".".join(map(str, (name, *first["loc"])))
         raise _fault(file, f"{where}: {first['msg']}") from None
     given = {cell: getattr(checked, cell) for cell in checked.model_fields_set}
-    return replace(MODELS[like], name=name, **given) if like else Model(name=name, **given)
+    row = replace(MODELS[like], name=name, **given) if like else Model(name=name, **given)
+    shapes = [SIZES[tier] for tier in row.resolutions]
+    unknown = [ratio for ratio in row.ratios if any(ratio not in shape for shape in shapes)]
+    if row.dialect == "classic" and unknown:  # whose requests state exact pixels
+        raise _fault(file, f"{name}.ratios: there are no sizes of {unknown[0]} for {', '.join(row.resolutions)}")
+    return row
 
 
 def _fault(file: str, what: str) -> RawgenaiError:
     return RawgenaiError("config_error", f"the file {file!r}: {what}")
 
 
+@cache
 def _checker(*, whole: bool) -> Any:
     """Build the pydantic model of a row; ``whole``: one that takes nothing from another."""
     from dataclasses import MISSING
