@@ -102,9 +102,10 @@ def pixels_of(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
 
     table = row.pixels[tier_of(body, row)]
     asked = schema.field(body, "parameters", "ratio") or row.default_ratio
-    followed = [one for one in seen if one.width and one.field in _SHAPES]
-    if not row.ratios or asked in (None, "adaptive") or any(one.field in row.follows for one in seen):
-        return size_of(table[DEFAULT_RATIO], row, followed)
+    followed = [one for one in seen if one.field in row.follows]
+    if followed or not row.ratios or asked in (None, "adaptive"):
+        shapes = followed or [one for one in seen if one.field in _SHAPES]
+        return size_of(table[DEFAULT_RATIO], row, [one for one in shapes if one.width])
     if asked in table:
         return size_of(table[asked], row, [])
     wide, high = map(int, table[DEFAULT_RATIO].split("*"))
