@@ -28,9 +28,19 @@ from rawgenai import dashscope
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
 from rawgenai.dashscope.budget import VIDEO_CAPS
-from rawgenai.dashscope.models import CURRENCY, DEFAULT_MODELS, FORMATS, MODELS, PRICES_DATE, REGIONS, SIZES, Limits
-from rawgenai.dashscope.rules import spans
-from rawgenai.dashscope.spec import INPUTS
+from rawgenai.dashscope.models import (
+    CURRENCY,
+    DEFAULT_MODELS,
+    FORMATS,
+    MODELS,
+    PRICES_DATE,
+    REGIONS,
+    SIZES,
+    SIZES_27,
+    Limits,
+)
+from rawgenai.dashscope.rules import named, span_of, spans
+from rawgenai.dashscope.spec import INLINE, INPUTS, Input
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
@@ -58,10 +68,10 @@ def models() -> None:
         (
             (
                 f"`{row.name}`",
-                row.mode,
+                ", ".join(row.modes),
                 ", ".join(row.resolutions),
-                spans(row.durations),
-                row.prompt_limit,
+                spans(row.durations) or "-",
+                row.prompt_limit if row.cjk_limit is None else f"{row.prompt_limit}, CJK {row.cjk_limit}",
                 ", ".join(row.regions),
                 ", ".join(sorted(row.features)),
             )
@@ -79,12 +89,40 @@ def inputs() -> None:
             (
                 f"`{row.flag}`",
                 " or ".join(row.kinds),
-                f"inside the request up to {row.inline // 2**20} MiB, else uploaded" if row.inline else "uploaded",
+                _travel(row),
                 *(f"`{code}`" for code in (row.absent, row.unreadable, row.invalid)),
             )
             for row in INPUTS
         ),
     )
+
+
+def _travel(row: Input) -> str:
+    inside = f"inside the request up to {INLINE // 2**20} MiB"
+    if row.inline:
+        return f"{inside}, else uploaded"
+    return f"uploaded; an image {inside} with the newer families" if "image" in row.kinds else "uploaded"
+
+
+def combinations() -> None:
+    """Print what may be named together, one row for the models whose rows say it."""
+    said = [row for row in MODELS.values() if row.media is not None]
+    _table(
+        ("Model", "Modes", "What may be named together"),
+        (
+            (f"`{row.name}`", ", ".join(row.modes), "; ".join(named(row, each) for each in row.media or ()))
+            for row in said
+        ),
+    )
+
+
+def ratios() -> None:
+    """Print the ratios of the models that are asked for one, one row for all that have the same."""
+    models: dict[tuple[str, ...], list[str]] = {}
+    for row in MODELS.values():
+        if row.dialect == "media" and row.ratios:
+            models.setdefault(row.ratios, []).append(f"`{row.name}`")
+    _table(("`--ratio`", "Models"), ((", ".join(found), ", ".join(names)) for found, names in models.items()))
 
 
 def limits() -> None:
@@ -93,7 +131,7 @@ def limits() -> None:
     for row in MODELS.values():
         for kind, found in row.limits.items():
             models.setdefault((row.mode, kind, found), []).append(f"`{row.name}`")
-    head = ("Mode", "Kind", "Formats", "Refused over", "Pixels a side", "Seconds", "Warned of", "Models")
+    head = ("Mode", "Kind", "Formats", "Refused over", "Pixels a side", "Seconds", "Longer side", "Warned of", "Models")
     _table(head, ((mode, kind, *_limits(found), ", ".join(names)) for (mode, kind, found), names in models.items()))
 
 
@@ -101,9 +139,11 @@ def _limits(found: Limits) -> tuple[str, ...]:
     formats = ", ".join(FORMATS[mime] for mime in found.formats)
     usual = [] if found.usual_bytes is None else [f"over {found.usual_bytes // 2**20} MB"]
     usual += [] if found.usual_sides is None else ["sides outside {}-{}".format(*found.usual_sides)]
-    spans = ("-" if span is None else f"{span[0]:g}-{span[1]:g}" for span in (found.sides, found.seconds))
+    pixels = "-" if found.sides is None else span_of(found.sides, "-")
+    seconds = "-" if found.seconds is None else "{:g}-{:g}".format(*found.seconds)
+    stretch = "-" if found.stretch is None else f"up to {found.stretch:g} times the other"
     alpha = "" if found.alpha or found.sides is None else " (no transparency)"
-    return (formats + alpha, f"{found.bytes // 2**20} MB", *spans, ", ".join(usual) or "-")
+    return (formats + alpha, f"{found.bytes // 2**20} MB", pixels, seconds, stretch, ", ".join(usual) or "-")
 
 
 def prices() -> None:
@@ -130,9 +170,10 @@ def defaults() -> None:
 
 
 def sizes() -> None:
-    """Print the exact sizes of every tier, by aspect ratio."""
+    """Print the exact sizes of every tier, by aspect ratio; those of wan2.7 below the others."""
     ratios = list(dict.fromkeys(ratio for tier in SIZES.values() for ratio in tier))
-    rows = ((name, *(tier.get(ratio, "-") for ratio in ratios)) for name, tier in SIZES.items())
+    tiers = [*SIZES.items(), *((f"{name}, wan2.7", tier) for name, tier in SIZES_27.items())]
+    rows = ((name, *(tier.get(ratio, "-") for ratio in ratios)) for name, tier in tiers)
     _table(("Resolution", *ratios), rows)
 
 

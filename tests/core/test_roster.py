@@ -98,6 +98,14 @@ def test_a_model_of_the_file_is_asked_for_as_its_row_says(write: Write) -> None:
     assert submitting.order(spec, "emulator")[0].model.name == "wan9-i2v"
 
 
+def test_the_example_on_the_page_is_read(write: Write) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    write(page.partition("```json\n")[2].partition("```")[0])
+    assert set(roster.all_rows()) - set(MODELS) == {"wan2.8-t2v", "wan9-i2v"}
+    spec = Spec(first_frame="https://e.org/a.png", last_frame="https://e.org/b.png", model="wan9-i2v")
+    assert roster.select(spec)[1] == []
+
+
 def test_the_rules_judge_by_the_row_of_the_file(write: Write) -> None:
     write({"wan9-t2v": WHOLE})
     with pytest.raises(RawgenaiError) as caught:

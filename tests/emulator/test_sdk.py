@@ -22,6 +22,7 @@ from rawgenai.dashscope.spec import Spec
 from rawgenai.emulator import server
 from rawgenai.emulator.answers import Answer, Call
 from rawgenai.emulator.server import open_server
+from rawgenai.emulator.state import handle
 
 pytestmark = pytest.mark.sdk
 
@@ -255,7 +256,6 @@ BESIDES = {"extend_prompt": True, "function": "video-synthesis"}
 def bodies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was asked of the emulator's socket, in order: the bodies of the requests that create tasks."""
     found: list[Any] = []
-    handle = server.handle
 
     def recording(call: Call, *more: Any, **how: Any) -> Answer:
         if call.target.endswith("/video-synthesis"):

@@ -124,6 +124,7 @@ def _limits(limits: "Limits") -> dict[str, Any]:
         alpha=limits.alpha if limits.sides else None,
         usual_bytes=limits.usual_bytes,
         usual_sides=limits.usual_sides,
+        stretch=limits.stretch,
     )
 
 
@@ -288,8 +289,10 @@ def _page(row: "Model") -> Any:
 
 def _limits_line(limits: "Limits") -> str:
     from rawgenai.dashscope.models import FORMATS
+    from rawgenai.dashscope.rules import span_of
 
     parts = [", ".join(FORMATS[mime] for mime in limits.formats), f"up to {limits.bytes // 2**20} MB"]
-    parts += ["{}-{} pixels a side".format(*limits.sides)] if limits.sides else []
+    parts += [f"{span_of(limits.sides, '-')} pixels a side"] if limits.sides else []
+    parts += [f"no side over {limits.stretch:g} times the other"] if limits.stretch else []
     parts += ["{:g}-{:g} s".format(*limits.seconds)] if limits.seconds else []
     return "; ".join(parts)

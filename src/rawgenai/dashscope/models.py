@@ -85,6 +85,9 @@ PRICES_NOTE = "check the price page"
 Prices = Mapping[str, Mapping[str, str]]
 
 
+MANY = 100_000  # pixels of a side for which no most is known
+
+
 class Limits(NamedTuple):
     """What a model takes of one kind of file (reference 2.5; ruling 10).
 
@@ -354,8 +357,8 @@ _VIDEO_27 = Limits(("video/mp4", "video/quicktime"), 100 * _MB, (240, 4096), sec
 _REF_VIDEO_27 = _VIDEO_27._replace(seconds=(1, 30))
 _AUDIO_27 = _AUDIO._replace(seconds=(2, 30))
 _VOICE_27 = _AUDIO._replace(seconds=(1, 10))
-_IMAGE_HORSE = Limits(("image/jpeg", "image/png", "image/webp"), 20 * _MB, (300, 100_000), alpha=True)
-_REF_HORSE = _IMAGE_HORSE._replace(sides=(400, 100_000))
+_IMAGE_HORSE = Limits(("image/jpeg", "image/png", "image/webp"), 20 * _MB, (300, MANY), alpha=True)
+_REF_HORSE = _IMAGE_HORSE._replace(sides=(400, MANY))
 _VIDEO_HORSE = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(3, 60))
 _IMAGE_30 = Limits(_PICTURES, 20 * _MB, alpha=True)  # of wan3.0 no official page says limits; the API decides
 _VIDEO_30 = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(0, 15))

@@ -12,6 +12,7 @@ from rawgenai.dashscope.models import (
     DEFAULT_MODELS,
     DEFAULT_RESOLUTION,
     FORMATS,
+    MANY,
     MAX_SEED,
     MODELS,
     NEGATIVE_LIMIT,
@@ -194,6 +195,7 @@ def _takes(model: Model, given: Iterable[str]) -> bool:
 def named(model: Model, combination: tuple[str, ...]) -> str:
     """Name a combination of media by its flags."""
     flags = _ROLE_FLAGS | ({"first_frame": "--image"} if model.mode == "i2v" else {})
+    flags |= {"reference": "--ref or --audio-url"} if model.audio_type == "reference_audio" else {}
     return " with ".join(flags[role] for role in combination) or _ALONE
 
 
@@ -452,7 +454,12 @@ def _beyond_sides(leaf: Media, sides: tuple[int, int] | None) -> str | None:
         or (min(sides) <= leaf.width <= max(sides) and min(sides) <= leaf.height <= max(sides))
     ):
         return None
-    return f"is {leaf.width}x{leaf.height} pixels; {sides[0]} to {sides[1]} a side are accepted"
+    return f"is {leaf.width}x{leaf.height} pixels; {span_of(sides)} a side are accepted"
+
+
+def span_of(sides: tuple[int, int], dash: str = " to ") -> str:
+    """Write how many pixels a side may have: ``"240 to 8000"``, or ``"300 or more"`` where no most is known."""
+    return f"{sides[0]} or more" if sides[1] >= MANY else f"{sides[0]}{dash}{sides[1]}"
 
 
 def _mb(size: int) -> str:
