@@ -18,6 +18,7 @@ from rawgenai.dashscope.models import AUTO, DIALECTS, FEATURES, MODELS, MODES, R
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import parse_json
+from rawgenai.secret import ENVIRON
 
 FILE = "models.json"
 BUILT_IN = "built in"
@@ -38,12 +39,12 @@ def select_model(spec: Spec, mode: str) -> Model:
     return rules.select_model(spec, mode, rows_for(spec.model))
 
 
-def rows_for(name: str | None, environ: Mapping[str, str] = os.environ) -> Mapping[str, Model]:
+def rows_for(name: str | None, environ: Mapping[str, str] = ENVIRON) -> Mapping[str, Model]:
     """Return the rows that a name is looked up in: the table, and the user's own where it has none of that name."""
     return MODELS if name is None or name in MODELS else all_rows(environ)
 
 
-def all_rows(environ: Mapping[str, str] = os.environ) -> Mapping[str, Model]:
+def all_rows(environ: Mapping[str, str] = ENVIRON) -> Mapping[str, Model]:
     """Return every row: the table's first. Raises RawgenaiError `config_error` where the file is wrong."""
     try:
         file = path(environ)
@@ -57,12 +58,12 @@ def all_rows(environ: Mapping[str, str] = os.environ) -> Mapping[str, Model]:
     return {**MODELS, **{name: row for name, row in _rows(file, text).items() if name not in MODELS}}
 
 
-def path(environ: Mapping[str, str] = os.environ) -> str:
+def path(environ: Mapping[str, str] = ENVIRON) -> str:
     """Name the user's own file, whether it exists or not. Raises FileNotFoundError where no home folder is known."""
     return os.path.join(files.config_folder(environ), FILE)
 
 
-def source_of(row: Model, environ: Mapping[str, str] = os.environ) -> str:
+def source_of(row: Model, environ: Mapping[str, str] = ENVIRON) -> str:
     """Say where a row comes from: ``"built in"``, or the file's path."""
     return BUILT_IN if MODELS.get(row.name) is row else path(environ)
 
