@@ -132,7 +132,8 @@ _COMBINATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "r2v": (("reference",),),
     "kf2v": (("first_frame",), ("first_frame", "last_frame")),
 }
-_CJK = re.compile("[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]")
+# A string: dear to compile, so only where a model counts these characters twice.
+_CJK = "[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +202,7 @@ class Model:
         """Take the part of a prompt that it reads; the API drops the rest in silence."""
         if self.cjk_limit is None:
             return prompt[: self.prompt_limit]
-        weights = ((self.prompt_limit // self.cjk_limit if _CJK.match(char) else 1) for char in prompt)
+        weights = ((self.prompt_limit // self.cjk_limit if re.match(_CJK, char) else 1) for char in prompt)
         total = 0
         for end, weight in enumerate(weights):
             total += weight
