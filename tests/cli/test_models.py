@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,7 +62,7 @@ def test_a_price_has_its_currency_its_date_and_a_warning(row: Model) -> None:
 
 
 def test_a_row_without_a_price_says_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = replace(MODELS["wan2.6-t2v"], prices={})
+    free = MODELS["wan2.6-t2v"]._replace(prices={})
     monkeypatch.setitem(MODELS, free.name, free)
     assert "list_price" not in models(free.name).envelope["models"][0]
 

@@ -249,7 +249,7 @@ def test_a_tier_that_the_list_leaves_out_has_no_price() -> None:
 
 
 def test_a_row_without_prices_is_billed_seconds_alone() -> None:
-    assert shown(bill(legal(T2V), replace(T2V, prices={}), BASES["beijing"])) == {"billed_seconds": 5}
+    assert shown(bill(legal(T2V), T2V._replace(prices={}), BASES["beijing"])) == {"billed_seconds": 5}
 
 
 # --- reference videos ------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ what the specification leaves open; design, ruling 1, says which wins where they
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 # Exact pixels of each tier, by aspect ratio (reference 2.1; the specification's table has the first two columns).
@@ -136,8 +135,7 @@ _COMBINATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 _CJK = "[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(NamedTuple):  # its making costs a refused command a third of a dataclass's
     """One model of the API: a row of the table."""
 
     name: str  # as the API spells it
@@ -149,11 +147,11 @@ class Model:
     regions: tuple[str, ...]  # keys of REGIONS
     features: frozenset[str] = frozenset()  # what only some models accept, see below
     minutes: tuple[int, int] = (1, 5)  # how long a task usually takes
-    limits: Mapping[str, Limits] = field(default_factory=dict)  # of local files: image, video, audio
+    limits: Mapping[str, Limits] = {}  # of local files: image, video, audio
     max_refs: int = 0  # reference files, images and videos together
     max_ref_videos: int = 0
-    prices: Prices = field(default_factory=dict)  # where and for what the reference has one
-    silent_prices: Prices = field(default_factory=dict)  # of a clip without sound, where that costs less
+    prices: Prices = {}  # noqa: RUF012 - nobody changes a row: where and for what the reference has one
+    silent_prices: Prices = {}  # noqa: RUF012 - as above: of a clip without sound, where that costs less
     also: tuple[str, ...] = ()  # further modes, whose inputs it takes as well
     dialect: str = "classic"  # of its requests, see DIALECTS
     media: tuple[tuple[str, ...], ...] | None = None  # what may be named together, see ROLES; None: what its mode has
@@ -161,7 +159,7 @@ class Model:
     ratios: tuple[str, ...] = RATIOS
     default_ratio: str | None = DEFAULT_RATIO  # None: not said unless asked, and the clip has its input's shape
     follows: tuple[str, ...] = ()  # media whose shape the clip has whatever the ratio is
-    pixels: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: SIZES)  # of a tier and a ratio
+    pixels: Mapping[str, Mapping[str, str]] = SIZES  # of a tier and a ratio
     default_duration: int = DEFAULT_DURATION
     video_durations: tuple[int, ...] = ()  # on offer beside a reference video, where these are others
     total_seconds: int | None = None  # of the clip and its reference videos together, at most
@@ -281,18 +279,18 @@ def _wan26_t2v(name: str, durations: tuple[int, ...], *regions: str, prices: Pri
 
 def _wan26_i2v(name: str, durations: tuple[int, ...], *regions: str, prices: Prices = _PRICES_26) -> Model:
     row = _wan26_t2v(name, durations, *regions, prices=prices)
-    return replace(row, mode="i2v", needs_prompt="never", limits={"image": _LARGE_IMAGE, "audio": _AUDIO})
+    return row._replace(mode="i2v", needs_prompt="never", limits={"image": _LARGE_IMAGE, "audio": _AUDIO})
 
 
 def _wan26_r2v(name: str, *regions: str, prices: Prices = _PRICES_26) -> Model:
     row = _wan26_t2v(name, _SECONDS_2_10, *regions, prices=prices)
     limits = {"image": _REF_IMAGE, "video": _REF_VIDEO}
-    return replace(row, mode="r2v", features=_R2V, limits=limits, max_refs=5, max_ref_videos=3)
+    return row._replace(mode="r2v", features=_R2V, limits=limits, max_refs=5, max_ref_videos=3)
 
 
 def _flash(row: Model, feature: str) -> Model:
     """A row of the 2.6 family whose clips cost less without sound; the feature is the word that decides on it."""
-    return replace(row, features=row.features | {feature}, silent_prices=_SILENT_26_FLASH)
+    return row._replace(features=row.features | {feature}, silent_prices=_SILENT_26_FLASH)
 
 
 def _wan25(name: str, mode: str) -> Model:
@@ -345,7 +343,7 @@ def _wan21(
     """Both spellings of a 2.1 model: wanx2.1-* is Beijing's, wan2.1-* Singapore's (ruling 16)."""
     beijing, singapore = (dict.fromkeys(resolutions, price) for price in prices)
     row = _silent(f"wanx2.1-{name}", mode, resolutions, _BJ, prices={_BJ: beijing}, durations=durations)
-    return row, replace(row, name=f"wan2.1-{name}", regions=(_SG,), prices={_SG: singapore})
+    return row, row._replace(name=f"wan2.1-{name}", regions=(_SG,), prices={_SG: singapore})
 
 
 # --- the newer families, which speak the media dialect (reference 2.4) ---------------------------------------------
@@ -398,8 +396,7 @@ _T2V_27 = Model(
     limits={"audio": _AUDIO_27},
     prices={region: _PRICES_26[region] for region in (_BJ, _SG)},
 )
-_I2V_27 = replace(
-    _T2V_27,
+_I2V_27 = _T2V_27._replace(
     name="wan2.7-i2v",
     mode="i2v",
     also=("kf2v",),
@@ -410,8 +407,7 @@ _I2V_27 = replace(
     limits={"image": _IMAGE_27, "audio": _AUDIO_27, "video": _VIDEO_27},
     billed_input="none",  # the clip's length has the first clip's in it
 )
-_R2V_27 = replace(
-    _T2V_27,
+_R2V_27 = _T2V_27._replace(
     name="wan2.7-r2v",
     mode="r2v",
     media=_REFS_27,
@@ -422,8 +418,7 @@ _R2V_27 = replace(
     max_refs=5,
     max_ref_videos=5,
 )
-_EDIT_27 = replace(
-    _T2V_27,
+_EDIT_27 = _T2V_27._replace(
     name="wan2.7-videoedit",
     mode="edit",
     media=_EDITS,
@@ -483,8 +478,7 @@ def _horse(version: str) -> tuple[Model, ...]:
         features=frozenset({"sound"}),
         prices=_PRICES_HORSE,
     )
-    i2v = replace(
-        t2v,
+    i2v = t2v._replace(
         name=f"happyhorse-{version}-i2v",
         mode="i2v",
         also=("kf2v",),
@@ -493,13 +487,12 @@ def _horse(version: str) -> tuple[Model, ...]:
         needs_prompt="never",
         limits={"image": _IMAGE_HORSE},
     )
-    r2v = replace(t2v, name=f"happyhorse-{version}-r2v", mode="r2v", limits={"image": _REF_HORSE}, max_refs=9)
+    r2v = t2v._replace(name=f"happyhorse-{version}-r2v", mode="r2v", limits={"image": _REF_HORSE}, max_refs=9)
     return t2v, i2v, r2v
 
 
 def _horse_edit(row: Model) -> Model:
-    return replace(
-        row,
+    return row._replace(
         name="happyhorse-1.0-video-edit",
         mode="edit",
         media=_EDITS,
@@ -516,7 +509,7 @@ def _horse_edit(row: Model) -> Model:
 
 def _dated(row: Model, *dates: str) -> tuple[Model, ...]:
     """A model and its snapshots of some days."""
-    return (row, *(replace(row, name=f"{row.name}-{date}") for date in dates))
+    return (row, *(row._replace(name=f"{row.name}-{date}") for date in dates))
 
 
 _HORSE_10 = _horse("1.0")
@@ -541,7 +534,7 @@ _ROWS = (
     _silent("wan2.2-kf2v-flash", "kf2v", ("480P", "720P", "1080P"), _BJ, prices=_PRICES_22_FLASH),
     *_wan21("kf2v-plus", "kf2v", ("720P",)),
     *(
-        replace(row, features=frozenset({"prompt_extend"}), minutes=(5, 10))
+        row._replace(features=frozenset({"prompt_extend"}), minutes=(5, 10))
         for row in _wan21("vace-plus", "vace", ("720P",), durations=(1, 2, 3, 4, 5))
     ),
     *_dated(_T2V_27, "2026-04-25", "2026-06-12"),

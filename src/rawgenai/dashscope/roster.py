@@ -8,7 +8,6 @@ A name that is in the table means the table's row, so that a release that knows 
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -23,7 +22,7 @@ from rawgenai.secret import ENVIRON
 FILE = "models.json"
 BUILT_IN = "built in"
 _MAX_FILE = 1024 * 1024  # bytes
-_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # it becomes part of a URL
+_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,127}"  # it becomes part of a URL
 
 
 def select(spec: Spec, *, strict: bool = False) -> tuple[Model, list[str]]:
@@ -88,7 +87,7 @@ def _row(file: str, name: str, cells: Any) -> Model:
 
     from pydantic import ValidationError
 
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise _fault(file, f"names a model {name[:80]!r}; a name is letters, digits, '.', '-' and '_'")
     like = cells.pop("like", None) if isinstance(cells, dict) else None
     if like is not None and (not isinstance(like, str) or like not in MODELS):
@@ -100,7 +99,7 @@ def _row(file: str, name: str, cells: Any) -> Model:
         where = ".".join(map(str, (name, *first["loc"])))
         raise _fault(file, f"{where}: {first['msg']}") from None
     given = {cell: getattr(checked, cell) for cell in checked.model_fields_set}
-    row = replace(MODELS[like], name=name, **given) if like else Model(name=name, **given)
+    row = MODELS[like]._replace(name=name, **given) if like else Model(name=name, **given)
     shapes = [SIZES[tier] for tier in row.resolutions]
     unknown = [ratio for ratio in row.ratios if any(ratio not in shape for shape in shapes)]
     if row.dialect == "classic" and unknown:  # whose requests state exact pixels
@@ -115,16 +114,15 @@ def _fault(file: str, what: str) -> RawgenaiError:
 @cache
 def _checker(*, whole: bool) -> Any:
     """Build the pydantic model of a row; ``whole``: one that takes nothing from another."""
-    from dataclasses import MISSING
     from typing import get_type_hints
 
     from pydantic import ConfigDict, create_model
 
     hints = get_type_hints(Model) | _cells()
     asked: dict[str, Any] = {}
-    for cell in fields(Model):
-        needed = whole and cell.default is MISSING and cell.default_factory is MISSING
-        asked[cell.name] = (hints[cell.name], ... if needed else None)
+    for cell in Model._fields:
+        needed = whole and cell not in Model._field_defaults
+        asked[cell] = (hints[cell], ... if needed else None)
     del asked["name"]
     return create_model("Row", __config__=ConfigDict(strict=True, extra="forbid"), **asked)
 
