@@ -333,8 +333,10 @@ def take(course: Course, folder: Path, api: str) -> str:
         raise WrongError(f"left behind: {sorted(file.name for file in folder.iterdir())}")
     course.script = [HONEST]
     again = attempt(target, api, 10)
-    if again != "well" or target.read_bytes() != course.objects[-1].body:
+    if again != "well":
         raise WrongError(f"the command, repeated when the faults were over, ended with {again}")
+    if target.read_bytes() != course.objects[-1].body:
+        raise WrongError("the command, repeated when the faults were over, left a wrong file under the final name")
     if [file.name for file in folder.iterdir()] != ["cat.mp4"]:
         raise WrongError("a part is left of a clip that is whole")
     course.met = faults
