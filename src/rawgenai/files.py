@@ -286,16 +286,16 @@ class Part(NamedTuple):
     size: int  # bytes
 
 
-def check_target(path: str) -> str:
-    """The absolute path of a clip to write, once it is certain that its folder takes a new file.
+def check_target(path: str, ending: str = ".mp4") -> str:
+    """The absolute path of a clip or a picture to write, once it is certain that its folder takes a new file.
 
     A symbolic link at the end is not followed: the link is what will be replaced. Raises RawgenaiError:
-    missing_output, invalid_format (not .mp4), output_write_error.
+    missing_output, invalid_format (another ending), output_write_error.
     """
     if not path:
         raise RawgenaiError("missing_output")
-    if not path.lower().endswith(".mp4"):
-        raise RawgenaiError("invalid_format", f"--output {path!r} does not end in .mp4")
+    if not path.lower().endswith(ending):
+        raise RawgenaiError("invalid_format", f"--output {path!r} does not end in {ending}")
     try:
         if objection := _object_to_target(target := os.path.abspath(path)):
             raise RawgenaiError("output_write_error", f"--output {path!r} cannot be written: {objection}")

@@ -26,6 +26,7 @@ main = Group(
     '  rawgenai dashscope video create "A kitten running in the moonlight"',
     lazy={
         "dashscope": ("rawgenai.cli.dashscope:dashscope", "Wan models behind Alibaba's DashScope API."),
+        "video": ("rawgenai.cli.film:video", "Work on clips on this machine: no key, no network, nothing to pay."),
         "config": ("rawgenai.cli.config:config", "Get and set the key and the region."),
         "completion": ("rawgenai.cli.completion:completion", "Print the script by which a shell completes our words."),
     },

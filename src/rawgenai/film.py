@@ -1,0 +1,811 @@
+"""Films: clips joined to one, the last frame of a clip, what a clip is. PyAV (extra ``media``) does the work.
+
+A film is a picture and a sound, each a stream of packets in the order of their times, each either copied as it is in
+the clips or encoded anew, and merged. So clips whose sounds differ keep their picture untouched, and the other way
+round. Nothing is held but what is being joined: memory does not grow with the film.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from functools import partial
+from heapq import merge
+from itertools import accumulate, chain, islice, pairwise, repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from rawgenai import files, media
+from rawgenai.errors import RawgenaiError
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet, VideoFrame, VideoStream
+    from av.container import InputContainer, OutputContainer
+
+T = TypeVar("T")
+Timed = tuple[float, "Packet[Any]"]  # when it is decoded, in seconds
+
+VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H.264, the first that PyAV has
+VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}  # of libx264; at this rate nobody sees a difference
+AUDIO_RATE = 48_000  # where the sound's own is none that AAC knows
+AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
+AUDIO_BITS = 192_000  # a second
+AAC_FRAME = 1024  # samples in a packet of AAC-LC
+SOUNDS = {"WAV": "wav", "MP3": "mp3", "M4A": "mov", "MP4": "mov", "MOV": "mov"}  # what it is -> FFmpeg's demuxer
+MATRICES = {1: "bt709", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}  # H.273 -> FFmpeg's scale filter
+TURNS = {90: "transpose=cclock", -90: "transpose=clock", 180: "hflip,vflip", -180: "hflip,vflip"}  # degrees to the left
+
+
+class Picture(NamedTuple):
+    """What pictures must share to be joined as they are."""
+
+    codec: str
+    width: int  # pixels as shown: after the rotation and the stretching that the file asks for
+    height: int
+    rate: Fraction  # frames a second, on average
+    time_base: Fraction  # seconds
+    matrix: bytes  # how it is turned
+    settings: bytes  # the codec's own: of H.264, SPS and PPS
+    colours: tuple[int, int, int]  # matrix, primaries and transfer, by H.273; 2 is unknown
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return float(self.rate)
+
+
+class Sound(NamedTuple):
+    """What sounds must share to be joined as they are."""
+
+    codec: str
+    profile: str
+    rate: int  # samples a second
+    layout: str
+    settings: bytes
+
+
+class Clip(NamedTuple):
+    """A clip as a probe finds it."""
+
+    path: str
+    length: Fraction  # seconds that its picture lasts
+    cut: bool  # an edit list leaves frames out that its streams contain
+    lead: int  # samples from its first packet of sound that is of use to where its picture begins; under two packets
+    picture: Picture
+    sound: Sound | None
+
+
+class Span(NamedTuple):
+    """Where a clip lies in a film, in the film's frames."""
+
+    start: int
+    count: int
+
+
+class Info(NamedTuple):
+    """What a clip is."""
+
+    seconds: float  # that its picture lasts
+    width: int  # pixels as shown
+    height: int
+    fps: float  # frames a second, on average
+    codec: str | None  # of the picture; None where PyAV is not installed
+    sound: bool
+    audio_codec: str | None  # None where there is no sound, or no PyAV
+
+
+class Film(NamedTuple):
+    """What a join has made, and how."""
+
+    file: str
+    seconds: float
+    picture: str  # "copied" or "encoded"
+    sound: str  # "copied", "encoded" or "none"
+    reasons: list[str]  # why what could have been copied was encoded; sentences
+
+
+# --- The three things to do ----------------------------------------------------------------------------------------
+
+
+def info(path: str) -> Info:
+    """Tell what a local MP4 or MOV clip is. No frame is decoded.
+
+    Without PyAV it is what the file's own index says: no codecs, edit lists are not looked at, and fragmented clips
+    are refused. Raises RawgenaiError: file_not_found, invalid_usage (no clip, cut off, unreadable).
+    """
+    look = _look("the clip", path)
+    try:
+        _require_av("")
+    except RawgenaiError:
+        return _measured(path, look)
+    clip = _probe(path)
+    sound = None if clip.sound is None else clip.sound.codec
+    shown = clip.picture
+    return Info(float(clip.length), shown.width, shown.height, shown.fps, shown.codec, sound is not None, sound)
+
+
+def _measured(path: str, look: media.Look) -> Info:
+    try:
+        found = media.measure(path)
+    except (OSError, ValueError) as error:
+        raise _unusable("the clip", path, f"cannot be measured without PyAV: {files.reason(error)}") from error
+    return Info(found.seconds, look.width, look.height, found.fps, None, found.sound, None)
+
+
+def last_frame(clip: str, output: str) -> str:
+    """Write the last frame of a clip that is shown to a PNG file, of the clip's own pixels; return its absolute path.
+
+    Raises RawgenaiError: file_not_found, invalid_usage (no clip, or the output is the clip), invalid_format (not
+    .png), output_write_error, missing_extra.
+    """
+    target = files.check_target(output, ".png")
+    _look("the clip", clip)
+    _refuse_own_input(target, [clip])
+    _require_av("the last frame is taken")
+    with _part_of(target) as part:
+        _picture_of(_last_shown(clip)).save(part, "PNG")
+    return target
+
+
+def join(
+    clips: Sequence[str],
+    output: str,
+    *,
+    audio: str | None = None,
+    crossfade: float = 0,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Film:
+    """Join local clips to one film, an MP4 file, in their order.
+
+    Picture and sound are copied where the clips are alike, else encoded: to the first clip's pixels and frames a
+    second, with black bars where the shape differs; ``warn`` is told why. A clip without sound among others is
+    silent. ``audio`` names a WAV, MP3 or M4A file that stands in for all sound, cut to the film's length or followed
+    by silence. ``crossfade`` is how many seconds each clip fades over into the next. Raises RawgenaiError:
+    invalid_usage (no clip, cut off, output is an input, fade too long), file_not_found, invalid_audio,
+    invalid_format, output_write_error, missing_extra.
+    """
+    target = files.check_target(output)
+    if not 0 <= crossfade < float("inf"):
+        raise RawgenaiError("invalid_usage", f"--crossfade {crossfade:g} is not a number of seconds")
+    for path in clips:
+        _look("the clip", path)
+    if audio is not None:
+        _check_sound(audio)
+    _refuse_own_input(target, [*clips, *([] if audio is None else [audio])])
+    _require_av("clips are joined")
+    found = [_probe(path) for path in clips]
+    plan = _plan(found, audio, crossfade, warn)
+    with _part_of(target) as part:
+        _write(part, plan)
+        seconds = _length_of(part)
+    return Film(target, seconds, plan.picture, plan.sound, plan.reasons)
+
+
+# --- What the inputs are -------------------------------------------------------------------------------------------
+
+
+def _unusable(what: str, path: str, why: str) -> RawgenaiError:
+    return RawgenaiError("invalid_usage", f"{what} {path!r} {why}")
+
+
+def _look(what: str, path: str) -> media.Look:
+    """Look at a clip. Raises RawgenaiError: file_not_found, invalid_usage."""
+    try:
+        look = media.look(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RawgenaiError("file_not_found", f"{what} {path!r} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise _unusable(what, path, f"cannot be read: {files.reason(error)}") from error
+    if look.kind != "video":
+        raise _unusable(what, path, f"is {look.what or 'of an unknown format'}, not MP4 or MOV")
+    if not look.width:
+        raise _unusable(what, path, "has no picture")
+    return look
+
+
+def _check_sound(path: str) -> str:
+    """Name FFmpeg's demuxer for a sound file. Raises RawgenaiError: file_not_found, invalid_audio."""
+    try:
+        what = media.look(path).what
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RawgenaiError("file_not_found", f"--audio {path!r} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise RawgenaiError("invalid_audio", f"--audio {path!r} cannot be read: {files.reason(error)}") from error
+    if what not in SOUNDS:
+        raise RawgenaiError("invalid_audio", f"--audio {path!r} is {what or 'of an unknown format'}, not WAV, MP3, M4A")
+    return SOUNDS[what]
+
+
+def _refuse_own_input(target: str, inputs: Iterable[str]) -> None:
+    for path in inputs:
+        with suppress(OSError):
+            if os.path.samefile(path, target):
+                raise RawgenaiError("invalid_usage", f"--output {target!r} is an input, {path!r}; it stays as it is")
+
+
+def _require_av(what: str) -> None:
+    """Object where PyAV is not installed. Raises RawgenaiError: missing_extra."""
+    try:
+        import av  # noqa: F401 - whether it is there is the question
+    except ImportError as error:
+        raise RawgenaiError(
+            "missing_extra",
+            f"{what} with PyAV, which is not installed: uv tool install 'rawgenai[media]'"
+            " (or: pip install 'rawgenai[media]')",
+        ) from error
+
+
+@contextmanager
+def _opened(path: str, *, kind: str = "mov") -> Iterator["InputContainer"]:
+    """Open a file with one demuxer: a text that claims to be a playlist is never followed to other files.
+
+    What FFmpeg says of it meanwhile becomes an error of that input; what is raised by whoever reads, does not.
+    """
+    import av
+
+    code = "invalid_usage" if kind == "mov" else "invalid_audio"
+    try:
+        # Opening decodes a picture to learn its pixel format, which nobody here asks for, unless it is told to skip it.
+        with av.open(f"file:{path}", "r", format=kind, options={"skip_frame": "all"}) as container:
+            yield container
+    except av.FFmpegError as error:
+        raise RawgenaiError(code, f"{path!r} cannot be read: {files.reason(error)}") from error
+
+
+def _probe(path: str) -> Clip:
+    """Find what decides how a clip is joined. Nothing is decoded. Raises RawgenaiError: invalid_usage."""
+    look, matrix = _look("the clip", path), media.matrix(path)
+    with _opened(path) as container:
+        if not container.streams.video or container.streams.video[0].codec_context is None:
+            raise _unusable("the clip", path, "has no picture that can be decoded")
+        source = container.streams.video[0]
+        context, rate = source.codec_context, source.average_rate or source.guessed_rate
+        cut = any(entry.is_discard for entry in source.index_entries)
+        sound, lead = _probe_sound(container)
+        # A fragmented clip has no frames in its index, and an edit list may end in the middle: then they are counted.
+        length = _counted(container) if cut or not (source.frames and source.duration) else _time(source.duration, source)
+        if not rate or not length:
+            raise _unusable("the clip", path, "has no frames")
+        picture = Picture(
+            context.name,
+            look.width,
+            look.height,
+            Fraction(rate),
+            _base(source),
+            matrix,
+            context.extradata or b"",
+            (context.colorspace, context.color_primaries, context.color_trc),
+        )
+    return Clip(path, length, cut, lead, picture, sound)
+
+
+def _probe_sound(container: "InputContainer") -> tuple[Sound | None, int]:
+    for source in container.streams.audio[:1]:
+        context = source.codec_context
+        if context is None:
+            return None, 0
+        sound = Sound(
+            context.name, source.profile or "", source.rate, source.layout.name, context.extradata or b""
+        )
+        picture = container.streams.video[0]
+        first = next((entry.timestamp for entry in source.index_entries), 0)
+        lead = max(0, round((_time(picture.start_time, picture) - _time(first, source)) * source.rate))
+        return sound, lead if lead <= AAC_FRAME else AAC_FRAME + lead % AAC_FRAME
+    return None, 0
+
+
+def _counted(container: "InputContainer") -> Fraction:
+    """Add up how long the frames are shown that a clip's edit list leaves, by reading all of it."""
+    source = container.streams.video[0]
+    start, end = None, 0
+    for packet in container.demux(source):
+        if packet.dts is not None and packet.pts is not None and not packet.is_discard:
+            start = packet.pts if start is None else min(start, packet.pts)
+            end = max(end, packet.pts + (packet.duration or 0))
+    return Fraction(0) if start is None else _time(end - start, source)
+
+
+def _base(source: "VideoStream | AudioStream") -> Fraction:
+    return source.time_base or Fraction(1)
+
+
+def _time(units: int | None, source: "VideoStream | AudioStream") -> Fraction:
+    return (units or 0) * _base(source)
+
+
+# --- The plan ------------------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """How a film will be made."""
+
+    clips: list[Clip]
+    audio: str | None
+    spans: list[Span]
+    fade: int  # frames
+    picture: str  # as in Film
+    sound: str
+    reasons: list[str]
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames of the film a second."""
+        return self.clips[0].picture.rate
+
+    @property
+    def frames(self) -> int:
+        """Frames of the film."""
+        return self.spans[-1].start + self.spans[-1].count
+
+
+_PICTURES_DIFFER = {  # a field of Picture -> how a difference is told, {0} being the clip and {1} the first one
+    "codec": "is {0.codec}, not {1.codec}",
+    "width": "has {0.width}*{0.height} pixels, not {1.width}*{1.height}",
+    "height": "has {0.width}*{0.height} pixels, not {1.width}*{1.height}",
+    "rate": "has {0.fps:.6g} frames a second, not {1.fps:.6g}",
+    "matrix": "is turned another way",
+}
+_SOUNDS_DIFFER = {
+    "codec": "has {0.codec} sound, not {1.codec}",
+    "rate": "has sound at {0.rate} Hz, not {1.rate}",
+    "layout": "has {0.layout} sound, not {1.layout}",
+}
+
+
+def _difference(ours: Picture | Sound, theirs: Picture | Sound, said: dict[str, str]) -> str | None:
+    for field in ours._fields:
+        if getattr(ours, field) != getattr(theirs, field):
+            return said.get(field, "was encoded with other settings").format(theirs, ours)
+    return None
+
+
+def _plan(clips: list[Clip], audio: str | None, crossfade: float, warn: Callable[[str], None]) -> Plan:
+    """Decide what is copied, and where the clips lie. Raises RawgenaiError: invalid_usage (the fade is too long)."""
+    rate = clips[0].picture.rate
+    fade = round(crossfade * rate)
+    spans = _spans(clips, rate, fade)
+    for number, (clip, span) in enumerate(zip(clips, spans, strict=True)):
+        fades = fade * ((number > 0) + (number < len(clips) - 1))
+        if span.count < fades:
+            why = f"lasts {float(clip.length):g} s, too short for a crossfade of {crossfade:g} s"
+            raise _unusable("the clip", clip.path, why)
+    pictures, sounds = _picture_reasons(clips), [] if audio is not None else _sound_reasons(clips)
+    for why in pictures:
+        warn(f"the picture is encoded anew: {why}")
+    for why in sounds:
+        warn(f"the sound is encoded anew: {why}")
+    if audio is not None and any(clip.sound for clip in clips):
+        warn("the clips' own sound gives way to --audio")
+    has_sound = audio is not None or any(clip.sound for clip in clips)
+    sound = "encoded" if audio is not None or sounds or fade else "copied"
+    picture = "encoded" if pictures or fade else "copied"
+    return Plan(clips, audio, spans, fade, picture, sound if has_sound else "none", [*pictures, *sounds])
+
+
+def _picture_reasons(clips: Sequence[Clip]) -> list[str]:
+    first = clips[0]
+    found = [(clip, "is cut by an edit list" if clip.cut else None) for clip in clips]
+    found = [(clip, why or _difference(first.picture, clip.picture, _PICTURES_DIFFER)) for clip, why in found]
+    return [f"{clip.path!r} {why}" for clip, why in found if why]
+
+
+def _sound_reasons(clips: Sequence[Clip]) -> list[str]:
+    heard = [(clip.path, clip.sound) for clip in clips if clip.sound is not None]
+    if not heard:
+        return []
+    (path, first), *rest = heard
+    if (first.codec, first.profile) != ("aac", "LC"):  # the only one that silence can be put into
+        return [f"{path!r} has {first.codec} sound, not AAC-LC"]
+    found = [(path, _difference(first, sound, _SOUNDS_DIFFER)) for path, sound in rest]
+    return [f"{path!r} {why}" for path, why in found if why]
+
+
+def _spans(clips: Sequence[Clip], rate: Fraction, fade: int) -> list[Span]:
+    """Lay the clips on the film's grid of frames; what is rounded is the place, so that nothing adds up."""
+    cuts = [round(time * rate) for time in accumulate((clip.length for clip in clips), initial=Fraction(0))]
+    return [Span(start - number * fade, end - start) for number, (start, end) in enumerate(pairwise(cuts))]
+
+
+def _spliced(reels: Iterable[Iterator[T]], spans: Sequence[Span], fade: int, mix: Callable[[T, T, float], T]) -> Iterator[T]:
+    """Put reels one behind the other, each ``fade`` items over the end of the one before; the share grows from 0 to 1.
+
+    Each reel yields exactly as many items as its span says.
+    """
+    leaving: Iterator[T] = iter(())
+    for number, (reel, span) in enumerate(zip(reels, spans, strict=True)):
+        over = fade if number else 0
+        for step, (old, new) in enumerate(zip(leaving, islice(reel, over), strict=False)):
+            yield mix(old, new, step / over)
+        yield from islice(reel, span.count - over - (fade if number < len(spans) - 1 else 0))
+        leaving = reel
+
+
+# --- The picture ---------------------------------------------------------------------------------------------------
+
+
+def _copied_picture(clips: Iterable[Clip], stream: "VideoStream") -> Iterator[Timed]:
+    """Move each clip's packets behind those of the one before: its first frame where the last one's time is over."""
+    end, before = 0, None
+    for clip in clips:
+        with _opened(clip.path) as container:
+            source = container.streams.video[0]
+            shift = end - (source.start_time or 0)
+            for packet in _packets(container, source):
+                packet.pts = pts = (packet.pts or 0) + shift
+                dts = (packet.dts or 0) + shift
+                # A clip whose encoder looks further ahead than the last one's begins to be decoded before it ends.
+                packet.dts = before = dts if before is None else max(dts, before + 1)
+                packet.stream = stream
+                end = max(end, pts + (packet.duration or 0))
+                yield before * float(clip.picture.time_base), packet
+
+
+def _packets(container: "InputContainer", source: "VideoStream | AudioStream") -> Iterator["Packet[Any]"]:
+    """Read the packets of one stream; those of others are skipped, not read."""
+    from av.stream import Discard
+
+    for other in container.streams:
+        if other.index != source.index:
+            other.discard = Discard.all
+    return (packet for packet in container.demux(source) if packet.dts is not None and packet.size)
+
+
+def _reel(clip: Clip, count: int, first: Picture) -> Iterator["VideoFrame"]:
+    """Decode exactly so many frames of a clip, at the film's rate: each moment shows the frame that the clip shows.
+
+    Where the clip ends early, its last frame stays.
+    """
+    shown, number = None, 0
+    with _opened(clip.path) as container:
+        source = container.streams.video[0]
+        source.thread_type = "AUTO"
+        fit = _fitter(clip.picture, first)
+        start = source.start_time or 0
+        for frame in container.decode(source):
+            begins = min(count, round(_time((frame.pts or 0) - start, source) * first.rate))
+            if shown is not None:
+                yield from repeat(shown, begins - number)
+                number = max(number, begins)
+            shown = fit(frame)
+    if shown is None:
+        raise _unusable("the clip", clip.path, "has no frame that can be decoded")
+    yield from repeat(shown, count - number)
+
+
+def _fitter(picture: Picture, film: Picture) -> Callable[["VideoFrame"], "VideoFrame"]:
+    """Give the function that turns a clip's frames into the film's: upright, scaled between bars, in 8-bit 4:2:0."""
+    from av.filter import Graph
+
+    width, height = _even(film)
+    graphs: dict[Any, Graph] = {}  # one, unless a clip changes its pixels on the way
+
+    def fit(frame: "VideoFrame") -> "VideoFrame":
+        known = (frame.format.name, frame.width, frame.height, frame.rotation)
+        if known == ("yuv420p", width, height, 0) and picture.colours[0] == film.colours[0]:
+            return frame
+        if known not in graphs:
+            graphs[known] = _graph(frame, picture, film)
+        frame.pts = None  # a frame is a frame; when it is shown is not the graph's affair
+        graphs[known].push(frame)
+        return graphs[known].vpull()
+
+    return fit
+
+
+def _even(film: Picture) -> tuple[int, int]:
+    return max(2, film.width & ~1), max(2, film.height & ~1)  # 4:2:0 has a colour for every second pixel each way
+
+
+def _graph(frame: "VideoFrame", picture: Picture, film: Picture) -> Any:
+    from av.filter import Graph
+
+    width, height = _even(film)
+    share = min(Fraction(width, picture.width), Fraction(height, picture.height))
+    inner = [min(full, 2 * max(1, round(side * share / 2))) for side, full in
+             ((picture.width, width), (picture.height, height))]
+    matrix = (MATRICES.get(picture.colours[0]), MATRICES.get(film.colours[0]))
+    colours = f":in_color_matrix={matrix[0]}:out_color_matrix={matrix[1]}" if all(matrix) else ""
+    steps = [
+        *filter(None, TURNS.get(frame.rotation, "").split(",")),
+        f"scale={inner[0]}:{inner[1]}:flags=bicubic:out_range=tv{colours}",
+        "format=yuv420p",
+        f"pad={width}:{height}:-1:-1",
+        "setsar=1",
+    ]
+    graph = Graph()
+    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))]
+    nodes += [graph.add(name, arguments or None) for name, _, arguments in (step.partition("=") for step in steps)]
+    graph.link_nodes(*nodes, graph.add("buffersink")).configure()
+    return graph
+
+
+def _blended(old: "VideoFrame", new: "VideoFrame", share: float) -> "VideoFrame":
+    """Mix two frames of the same size in 8-bit 4:2:0."""
+    import av
+    from PIL import Image
+
+    mixed = av.VideoFrame(new.width, new.height, "yuv420p")
+    for ours, theirs, target in zip(old.planes, new.planes, mixed.planes, strict=True):
+        size = (target.width, target.height)
+        pair = (Image.frombuffer("L", size, bytes(plane), "raw", "L", plane.line_size, 1) for plane in (ours, theirs))
+        canvas = Image.new("L", (target.line_size, target.height))  # a plane's lines may be longer than the picture
+        canvas.paste(Image.blend(*pair, share), (0, 0))
+        target.update(canvas.tobytes())
+    return mixed
+
+
+def _encoded_picture(frames: Iterable["VideoFrame"], stream: "VideoStream", rate: Fraction) -> Iterator[Timed]:
+    for number, frame in enumerate(frames):
+        frame.pts, frame.time_base = number, 1 / rate
+        frame.pict_type = 0  # else the encoder would repeat what the clip's own made of it
+        yield from _timed(stream.encode(frame))
+    yield from _timed(stream.encode(None))
+
+
+def _timed(packets: Iterable["Packet[Any]"]) -> Iterator[Timed]:
+    return ((float((packet.dts or 0) * packet.time_base), packet) for packet in packets)
+
+
+# --- The sound -----------------------------------------------------------------------------------------------------
+
+
+def _copied_sound(plan: Plan, stream: "AudioStream") -> Iterator[Timed]:
+    """Lay the clips' packets on one grid of AAC's frames, each clip's as near to its picture as the grid has a place.
+
+    That is half a packet at most (11 ms at 48 kHz), and never adds up. What is left of the grid is silence. Where two
+    clips meet, the second one's first packet, which only prepares its decoder, takes the place of the last 21 ms of
+    the first one: a beginning is heard better than an end.
+    """
+    rate, layout = next((clip.sound.rate, clip.sound.layout) for clip in plan.clips if clip.sound)
+    hush, origin, cursor = _hush(rate, layout), -plan.clips[0].lead, 0
+    starts = [round(cut / plan.rate * rate) for cut in (*(span.start for span in plan.spans), plan.frames)]
+    begins = [start - clip.lead for start, clip in zip(starts, plan.clips, strict=False)]
+    stops = [*(_slot(at - origin) for at in begins[1:]), -((origin - starts[-1]) // AAC_FRAME)]
+    for clip, start, stop in zip(plan.clips, starts, stops, strict=False):
+        for slot, data in chain(_aac(clip, start, origin), [(stop, b"")]):
+            for place in range(cursor, min(slot, stop)):
+                yield _sound_packet(hush, origin + place * AAC_FRAME, starts[-1], rate, stream)
+            if cursor <= slot < stop:
+                yield _sound_packet(data, origin + slot * AAC_FRAME, starts[-1], rate, stream)
+            cursor = max(cursor, min(slot + 1, stop))
+
+
+def _slot(samples: int) -> int:
+    return (samples + AAC_FRAME // 2) // AAC_FRAME
+
+
+def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, bytes]]:
+    """Read a clip's packets of sound, each with its place on the grid that begins at ``origin``."""
+    if clip.sound is None:
+        return
+    with _opened(clip.path) as container:
+        source, shown = container.streams.audio[0], container.streams.video[0]
+        shift = start - origin - round(_time(shown.start_time, shown) * clip.sound.rate)
+        for packet in _packets(container, source):
+            at = shift + round(_time(packet.pts, source) * clip.sound.rate)
+            early, late = at < start - origin - clip.lead, packet.is_discard and at >= start - origin
+            if not early and not late:
+                yield _slot(at), bytes(packet)
+
+
+def _sound_packet(data: bytes, at: int, end: int, rate: int, stream: "AudioStream") -> Timed:
+    """Make a packet for the place ``at`` of a film with ``end`` samples; it brings nothing along from its clip."""
+    from av import Packet
+
+    packet = Packet(data)
+    packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, rate), stream, True
+    packet.pts = packet.dts = at
+    packet.duration = max(1, min(AAC_FRAME, end - at))
+    return at / rate, packet
+
+
+def _hush(rate: int, layout: str) -> bytes:
+    """Encode a packet of silence."""
+    from av import AudioFrame, CodecContext
+
+    encoder = CodecContext.create("aac", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = rate, layout, "fltp"
+    encoder.time_base = Fraction(1, rate)
+    silence = AudioFrame("fltp", layout, 4 * AAC_FRAME)
+    silence.sample_rate, silence.pts = rate, 0
+    for plane in silence.planes:
+        plane.update(bytes(plane.buffer_size))
+    return bytes([*encoder.encode(silence), *encoder.encode(None)][2])  # the first ones name the encoder
+
+
+class Voice(NamedTuple):
+    """What an encoded sound is: PCM of 32-bit floats, channels by turns, until AAC takes it."""
+
+    rate: int
+    layout: str
+
+    @property
+    def width(self) -> int:
+        """Bytes of a sample, all channels."""
+        return 4 if self.layout == "mono" else 8
+
+
+def _voice(rate: int, layout: str) -> Voice:
+    return Voice(rate if rate in AUDIO_RATES else AUDIO_RATE, "mono" if layout == "mono" else "stereo")
+
+
+def _shares(path: str | None, span: Span, frame_rate: Fraction, voice: Voice, kind: str = "") -> Iterator[bytes]:
+    """Decode a sound in shares, one for each frame of the film in the span; silence where there is none.
+
+    ``kind`` names the demuxer of a sound file; without it the path is a clip, and its sound goes by its picture.
+    """
+    pcm, held = iter(()) if path is None else _pcm(path, voice, kind), bytearray()
+    bounds = [round(frame / frame_rate * voice.rate) for frame in range(span.start, span.start + span.count + 1)]
+    for begin, end in pairwise(bounds):
+        size = (end - begin) * voice.width
+        while len(held) < size and (piece := next(pcm, None)) is not None:
+            held += piece
+        yield bytes(held[:size]).ljust(size, b"\0")
+        del held[:size]
+
+
+def _pcm(path: str, voice: Voice, kind: str) -> Iterator[bytes]:
+    import av
+
+    with _opened(path, kind=kind or "mov") as container:
+        if not container.streams.audio:
+            raise RawgenaiError("invalid_audio", f"{path!r} has no sound")
+        source = container.streams.audio[0]
+        resampler = av.AudioResampler("flt", voice.layout, voice.rate)
+        late: int | None = None if not kind else 0  # samples after the picture begins; negative is before
+        for frame in chain(container.decode(source), [None]):
+            if late is None and frame is not None:
+                picture = container.streams.video[0]
+                begins = (frame.pts or 0) * (frame.time_base or 0) - _time(picture.start_time, picture)
+                late = round(begins * voice.rate)
+                yield bytes(max(0, late) * voice.width)
+            for piece in resampler.resample(frame):
+                data = bytes(piece.planes[0])[: piece.samples * voice.width]
+                early = min(piece.samples, -min(0, late or 0))
+                late = (late or 0) + early
+                yield data[early * voice.width :]
+
+
+def _faded(old: bytes, new: bytes, share: float, step: float) -> bytes:
+    """Mix two shares of PCM; the new one's part grows from ``share`` by ``step``, so that there is no jump."""
+    left, right = array("f", old), array("f", new)
+    slope = step / max(1, len(left))
+    mixed = ((a + (b - a) * (share + slope * i)) for i, (a, b) in enumerate(zip(left, right, strict=True)))
+    return array("f", mixed).tobytes()
+
+
+def _encoded_sound(shares: Iterable[bytes], stream: "AudioStream", voice: Voice) -> Iterator[Timed]:
+    from av import AudioFrame
+
+    at = 0
+    for share in shares:
+        samples = AudioFrame("flt", voice.layout, len(share) // voice.width)
+        samples.sample_rate, samples.pts = voice.rate, at
+        samples.planes[0].update(share)
+        at += samples.samples
+        yield from _timed(stream.encode(samples))
+    yield from _timed(stream.encode(None))
+
+
+# --- The file ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _part_of(target: str) -> Iterator[str]:
+    """Give a file to write beside the target; it takes the target's place if all goes well, else it vanishes.
+
+    Whatever fails in between that is nobody else's error is one of writing: output_write_error.
+    """
+    import av
+
+    part = files.part_path(target, "film", "")
+    try:
+        yield part
+        files.finish(part, target)
+    except (OSError, av.FFmpegError) as error:
+        why = f"--output {target!r} cannot be written: {files.reason(error)}"
+        raise RawgenaiError("output_write_error", why) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+
+
+def _write(part: str, plan: Plan) -> None:
+    import av
+
+    # "file:" keeps a colon in the name from being read as a protocol; faststart puts the index before the media.
+    with av.open(f"file:{part}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        tracks = [_picture_track(container, plan)]
+        if plan.sound != "none":
+            tracks.append(_sound_track(container, plan))
+        for _, packet in merge(*tracks, key=itemgetter(0)):
+            container.mux_one(packet)
+
+
+def _picture_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
+    first = plan.clips[0].picture
+    if plan.picture == "copied":
+        with _opened(plan.clips[0].path) as template:
+            stream = container.add_stream_from_template(template.streams.video[0])
+        return _copied_picture(plan.clips, stream)
+    stream = container.add_stream(_video_encoder(), rate=first.rate, options=dict(VIDEO_OPTIONS))
+    stream.width, stream.height = _even(first)
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.colorspace, context.color_primaries, context.color_trc = first.colours
+    context.color_range = 1  # 16-235
+    reels = (_reel(clip, span.count, first) for clip, span in zip(plan.clips, plan.spans, strict=True))
+    return _encoded_picture(_spliced(reels, plan.spans, plan.fade, _blended), stream, first.rate)
+
+
+def _video_encoder() -> str:
+    from av.codec import codecs_available
+
+    found = next((name for name in VIDEO_ENCODERS if name in codecs_available), None)
+    if found is None:
+        raise RawgenaiError("missing_extra", "this PyAV has no encoder for H.264; its wheels on PyPI have one")
+    return found
+
+
+def _sound_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
+    first = next((clip for clip in plan.clips if clip.sound), None)
+    if plan.sound == "copied" and first is not None:
+        with _opened(first.path) as template:
+            stream = container.add_stream_from_template(template.streams.audio[0])
+        return _copied_sound(plan, stream)
+    if plan.audio is not None:
+        kind = _check_sound(plan.audio)
+        with _opened(plan.audio, kind=kind) as heard:
+            if not heard.streams.audio:
+                raise RawgenaiError("invalid_audio", f"--audio {plan.audio!r} has no sound")
+            voice = _voice(heard.streams.audio[0].rate, heard.streams.audio[0].layout.name)
+        shares = _shares(plan.audio, Span(0, plan.frames), plan.rate, voice, kind)
+    else:
+        voice = _voice(first.sound.rate, first.sound.layout)
+        reels = (
+            _shares(clip.sound and clip.path, span, plan.rate, voice)
+            for clip, span in zip(plan.clips, plan.spans, strict=True)
+        )
+        shares = _spliced(reels, plan.spans, plan.fade, partial(_faded, step=1 / max(1, plan.fade)))
+    stream = container.add_stream("aac", rate=voice.rate, layout=voice.layout, bit_rate=AUDIO_BITS)
+    return _encoded_sound(shares, stream, voice)
+
+
+def _length_of(part: str) -> float:
+    try:
+        return media.measure(part).seconds
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
+# --- The last frame ------------------------------------------------------------------------------------------------
+
+
+def _last_shown(path: str) -> "VideoFrame":
+    """Decode from the last key frame to the end; from the beginning, where an edit list lets none of that be seen."""
+    with _opened(path) as container:
+        if not container.streams.video or container.streams.video[0].codec_context is None:
+            raise _unusable("the clip", path, "has no picture that can be decoded")
+        source = container.streams.video[0]
+        source.thread_type = "AUTO"
+        for offset in ((source.start_time or 0) + (source.duration or 0), source.start_time or 0):
+            container.seek(offset, stream=source)
+            last = None
+            for frame in container.decode(source):
+                last = frame
+            if last is not None:
+                return last
+    raise _unusable("the clip", path, "has no frame that can be decoded")
+
+
+def _picture_of(frame: "VideoFrame") -> Any:
+    """Turn a frame into a Pillow image, upright, with swscale's careful arithmetic rather than its fast one."""
+    from av.video.reformatter import Interpolation
+    from PIL import Image
+
+    careful = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    image = frame.to_image(interpolation=careful)
+    turns = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180}
+    turn = turns.get(frame.rotation if frame.rotation != -180 else 180)
+    return image if turn is None else image.transpose(turn)
