@@ -14,7 +14,7 @@ from functools import partial
 from heapq import merge
 from itertools import accumulate, chain, islice, pairwise, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from rawgenai import files, media
 from rawgenai.errors import RawgenaiError
@@ -28,6 +28,7 @@ Timed = tuple[float, "Packet[Any]"]  # when it is decoded, in seconds
 
 VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H.264, the first that PyAV has
 VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}  # of libx264; at this rate nobody sees a difference
+COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")  # what MP4 may hold and players know
 AUDIO_RATE = 48_000  # where the sound's own is none that AAC knows
 AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
 AUDIO_BITS = 192_000  # a second
@@ -80,7 +81,7 @@ class Span(NamedTuple):
     """Where a clip lies in a film, in the film's frames."""
 
     start: int
-    count: int
+    frames: int
 
 
 class Info(NamedTuple):
@@ -264,11 +265,12 @@ def _probe(path: str) -> Clip:
         cut = any(entry.is_discard for entry in source.index_entries)
         sound, lead = _probe_sound(container)
         # A fragmented clip has no frames in its index, and an edit list may end in the middle: then they are counted.
-        length = _counted(container) if cut or not (source.frames and source.duration) else _time(source.duration, source)
+        stated = source.frames and not cut
+        length = _time(source.duration, source) if stated else _counted(container)
         if not rate or not length:
             raise _unusable("the clip", path, "has no frames")
         picture = Picture(
-            context.name,
+            context.codec.canonical_name,
             look.width,
             look.height,
             Fraction(rate),
@@ -286,7 +288,11 @@ def _probe_sound(container: "InputContainer") -> tuple[Sound | None, int]:
         if context is None:
             return None, 0
         sound = Sound(
-            context.name, source.profile or "", source.rate, source.layout.name, context.extradata or b""
+            context.codec.canonical_name,
+            source.profile or "",
+            source.rate,
+            source.layout.name,
+            context.extradata or b"",
         )
         picture = container.streams.video[0]
         first = next((entry.timestamp for entry in source.index_entries), 0)
@@ -336,7 +342,7 @@ class Plan(NamedTuple):
     @property
     def frames(self) -> int:
         """Frames of the film."""
-        return self.spans[-1].start + self.spans[-1].count
+        return self.spans[-1].start + self.spans[-1].frames
 
 
 _PICTURES_DIFFER = {  # a field of Picture -> how a difference is told, {0} being the clip and {1} the first one
@@ -367,7 +373,7 @@ def _plan(clips: list[Clip], audio: str | None, crossfade: float, warn: Callable
     spans = _spans(clips, rate, fade)
     for number, (clip, span) in enumerate(zip(clips, spans, strict=True)):
         fades = fade * ((number > 0) + (number < len(clips) - 1))
-        if span.count < fades:
+        if span.frames < fades:
             why = f"lasts {float(clip.length):g} s, too short for a crossfade of {crossfade:g} s"
             raise _unusable("the clip", clip.path, why)
     pictures, sounds = _picture_reasons(clips), [] if audio is not None else _sound_reasons(clips)
@@ -385,6 +391,8 @@ def _plan(clips: list[Clip], audio: str | None, crossfade: float, warn: Callable
 
 def _picture_reasons(clips: Sequence[Clip]) -> list[str]:
     first = clips[0]
+    if first.picture.codec not in COPIED:
+        return [f"{first.path!r} is {first.picture.codec}, which not every player knows"]
     found = [(clip, "is cut by an edit list" if clip.cut else None) for clip in clips]
     found = [(clip, why or _difference(first.picture, clip.picture, _PICTURES_DIFFER)) for clip, why in found]
     return [f"{clip.path!r} {why}" for clip, why in found if why]
@@ -407,7 +415,9 @@ def _spans(clips: Sequence[Clip], rate: Fraction, fade: int) -> list[Span]:
     return [Span(start - number * fade, end - start) for number, (start, end) in enumerate(pairwise(cuts))]
 
 
-def _spliced(reels: Iterable[Iterator[T]], spans: Sequence[Span], fade: int, mix: Callable[[T, T, float], T]) -> Iterator[T]:
+def _spliced(
+    reels: Iterable[Iterator[T]], spans: Sequence[Span], fade: int, mix: Callable[[T, T, float], T]
+) -> Iterator[T]:
     """Put reels one behind the other, each ``fade`` items over the end of the one before; the share grows from 0 to 1.
 
     Each reel yields exactly as many items as its span says.
@@ -417,7 +427,7 @@ def _spliced(reels: Iterable[Iterator[T]], spans: Sequence[Span], fade: int, mix
         over = fade if number else 0
         for step, (old, new) in enumerate(zip(leaving, islice(reel, over), strict=False)):
             yield mix(old, new, step / over)
-        yield from islice(reel, span.count - over - (fade if number < len(spans) - 1 else 0))
+        yield from islice(reel, span.frames - over - (fade if number < len(spans) - 1 else 0))
         leaving = reel
 
 
@@ -502,8 +512,10 @@ def _graph(frame: "VideoFrame", picture: Picture, film: Picture) -> Any:
 
     width, height = _even(film)
     share = min(Fraction(width, picture.width), Fraction(height, picture.height))
-    inner = [min(full, 2 * max(1, round(side * share / 2))) for side, full in
-             ((picture.width, width), (picture.height, height))]
+    inner = [
+        min(full, 2 * max(1, round(side * share / 2)))
+        for side, full in ((picture.width, width), (picture.height, height))
+    ]
     matrix = (MATRICES.get(picture.colours[0]), MATRICES.get(film.colours[0]))
     colours = f":in_color_matrix={matrix[0]}:out_color_matrix={matrix[1]}" if all(matrix) else ""
     steps = [
@@ -528,9 +540,9 @@ def _blended(old: "VideoFrame", new: "VideoFrame", share: float) -> "VideoFrame"
     mixed = av.VideoFrame(new.width, new.height, "yuv420p")
     for ours, theirs, target in zip(old.planes, new.planes, mixed.planes, strict=True):
         size = (target.width, target.height)
-        pair = (Image.frombuffer("L", size, bytes(plane), "raw", "L", plane.line_size, 1) for plane in (ours, theirs))
+        grey = [Image.frombuffer("L", size, bytes(plane), "raw", "L", plane.line_size, 1) for plane in (ours, theirs)]
         canvas = Image.new("L", (target.line_size, target.height))  # a plane's lines may be longer than the picture
-        canvas.paste(Image.blend(*pair, share), (0, 0))
+        canvas.paste(Image.blend(grey[0], grey[1], share), (0, 0))
         target.update(canvas.tobytes())
     return mixed
 
@@ -630,13 +642,21 @@ def _voice(rate: int, layout: str) -> Voice:
     return Voice(rate if rate in AUDIO_RATES else AUDIO_RATE, "mono" if layout == "mono" else "stereo")
 
 
+def _probe_voice(path: str, kind: str) -> Voice:
+    with _opened(path, kind=kind) as container:
+        if not container.streams.audio:
+            raise RawgenaiError("invalid_audio", f"--audio {path!r} has no sound")
+        source = container.streams.audio[0]
+        return _voice(source.rate, source.layout.name)
+
+
 def _shares(path: str | None, span: Span, frame_rate: Fraction, voice: Voice, kind: str = "") -> Iterator[bytes]:
     """Decode a sound in shares, one for each frame of the film in the span; silence where there is none.
 
     ``kind`` names the demuxer of a sound file; without it the path is a clip, and its sound goes by its picture.
     """
     pcm, held = iter(()) if path is None else _pcm(path, voice, kind), bytearray()
-    bounds = [round(frame / frame_rate * voice.rate) for frame in range(span.start, span.start + span.count + 1)]
+    bounds = [round(frame / frame_rate * voice.rate) for frame in range(span.start, span.start + span.frames + 1)]
     for begin, end in pairwise(bounds):
         size = (end - begin) * voice.width
         while len(held) < size and (piece := next(pcm, None)) is not None:
@@ -649,8 +669,6 @@ def _pcm(path: str, voice: Voice, kind: str) -> Iterator[bytes]:
     import av
 
     with _opened(path, kind=kind or "mov") as container:
-        if not container.streams.audio:
-            raise RawgenaiError("invalid_audio", f"{path!r} has no sound")
         source = container.streams.audio[0]
         resampler = av.AudioResampler("flt", voice.layout, voice.rate)
         late: int | None = None if not kind else 0  # samples after the picture begins; negative is before
@@ -727,15 +745,17 @@ def _picture_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
     first = plan.clips[0].picture
     if plan.picture == "copied":
         with _opened(plan.clips[0].path) as template:
-            stream = container.add_stream_from_template(template.streams.video[0])
-        return _copied_picture(plan.clips, stream)
-    stream = container.add_stream(_video_encoder(), rate=first.rate, options=dict(VIDEO_OPTIONS))
+            return _copied_picture(
+                plan.clips, container.add_stream_from_template(template.streams.video[0], opaque=True)
+            )
+    made = container.add_stream(_video_encoder(), rate=first.rate, options=dict(VIDEO_OPTIONS))
+    stream = cast("VideoStream", made)
     stream.width, stream.height = _even(first)
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.colorspace, context.color_primaries, context.color_trc = first.colours
     context.color_range = 1  # 16-235
-    reels = (_reel(clip, span.count, first) for clip, span in zip(plan.clips, plan.spans, strict=True))
+    reels = (_reel(clip, span.frames, first) for clip, span in zip(plan.clips, plan.spans, strict=True))
     return _encoded_picture(_spliced(reels, plan.spans, plan.fade, _blended), stream, first.rate)
 
 
@@ -749,26 +769,20 @@ def _video_encoder() -> str:
 
 
 def _sound_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
-    first = next((clip for clip in plan.clips if clip.sound), None)
-    if plan.sound == "copied" and first is not None:
-        with _opened(first.path) as template:
-            stream = container.add_stream_from_template(template.streams.audio[0])
-        return _copied_sound(plan, stream)
-    if plan.audio is not None:
-        kind = _check_sound(plan.audio)
-        with _opened(plan.audio, kind=kind) as heard:
-            if not heard.streams.audio:
-                raise RawgenaiError("invalid_audio", f"--audio {plan.audio!r} has no sound")
-            voice = _voice(heard.streams.audio[0].rate, heard.streams.audio[0].layout.name)
-        shares = _shares(plan.audio, Span(0, plan.frames), plan.rate, voice, kind)
-    else:
-        voice = _voice(first.sound.rate, first.sound.layout)
-        reels = (
-            _shares(clip.sound and clip.path, span, plan.rate, voice)
-            for clip, span in zip(plan.clips, plan.spans, strict=True)
-        )
+    if plan.sound == "copied":
+        with _opened(next(clip.path for clip in plan.clips if clip.sound)) as template:
+            return _copied_sound(plan, container.add_stream_from_template(template.streams.audio[0]))
+    if plan.audio is None:
+        sound = next(clip.sound for clip in plan.clips if clip.sound)
+        voice = _voice(sound.rate, sound.layout)
+        heard = [(clip.path if clip.sound else None, span) for clip, span in zip(plan.clips, plan.spans, strict=True)]
+        reels = (_shares(path, span, plan.rate, voice) for path, span in heard)
         shares = _spliced(reels, plan.spans, plan.fade, partial(_faded, step=1 / max(1, plan.fade)))
-    stream = container.add_stream("aac", rate=voice.rate, layout=voice.layout, bit_rate=AUDIO_BITS)
+    else:
+        kind = _check_sound(plan.audio)
+        voice = _probe_voice(plan.audio, kind)
+        shares = _shares(plan.audio, Span(0, plan.frames), plan.rate, voice, kind)
+    stream: AudioStream = container.add_stream("aac", rate=voice.rate, layout=voice.layout, bit_rate=AUDIO_BITS)
     return _encoded_sound(shares, stream, voice)
 
 
@@ -805,7 +819,7 @@ def _picture_of(frame: "VideoFrame") -> Any:
     from PIL import Image
 
     careful = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    image = frame.to_image(interpolation=careful)
+    image: Image.Image = frame.to_image(interpolation=careful)  # type: ignore[no-untyped-call]  # it has no types
     turns = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180}
     turn = turns.get(frame.rotation if frame.rotation != -180 else 180)
     return image if turn is None else image.transpose(turn)

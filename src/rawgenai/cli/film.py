@@ -1,5 +1,6 @@
 """``rawgenai video``: what is done with clips on this machine, whoever made them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -7,10 +8,8 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Group, Option
 
-_CLIP = {"cls": Argument, "metavar": "CLIP"}
 
-
-def _output(name: str, what: str) -> Any:
+def _output(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
         "--output", "-o", cls=Option, code="missing_output", required=True, metavar=name,
         help=f"Where {what} goes; an existing file is replaced once the new one is whole.",
@@ -28,7 +27,9 @@ Examples:
 @click.argument("clips", nargs=-1, required=True, cls=Argument, metavar="CLIP...")
 @_output("FILM.mp4", "the film")
 @click.option("--audio", metavar="FILE", help="A WAV, MP3 or M4A file that stands in for all sound.")
-@click.option("--crossfade", type=float, default=0.0, metavar="S", help="Seconds that each clip fades over into the next.")
+@click.option(
+    "--crossfade", type=float, default=0.0, metavar="S", help="Seconds that each clip fades over into the next."
+)
 @click.option("--quiet", "-q", is_flag=True, help="No warnings on stderr.")
 def join(clips: tuple[str, ...], output: str, *, audio: str | None, crossfade: float, quiet: bool) -> dict[str, Any]:
     """Join clips to a film, in their order, without encoding anew what is alike in all of them.
@@ -49,7 +50,7 @@ def join(clips: tuple[str, ...], output: str, *, audio: str | None, crossfade: f
 Example:
   rawgenai video last-frame kitten.mp4 -o last.png""",
 )
-@click.argument("clip", **_CLIP)
+@click.argument("clip", cls=Argument, metavar="CLIP")
 @_output("IMAGE.png", "the picture")
 def last_frame(clip: str, output: str) -> dict[str, Any]:
     """Take the last frame of a clip that is shown, with the clip's own pixels: the next clip can begin with it."""
@@ -66,7 +67,7 @@ Examples:
   rawgenai video info kitten.mp4
   rawgenai video info kitten.mp4 | jq .seconds""",
 )
-@click.argument("clip", **_CLIP)
+@click.argument("clip", cls=Argument, metavar="CLIP")
 def info(clip: str) -> dict[str, Any]:
     """Say what a clip is: seconds, pixels as shown, frames a second, sound and codecs."""
     from rawgenai import envelope, film
