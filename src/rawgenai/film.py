@@ -28,6 +28,7 @@ Timed = tuple[float, "Packet[Any]"]  # when it is decoded, in seconds
 
 VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H.264, the first that PyAV has
 VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}  # of libx264; at this rate nobody sees a difference
+LONGEST_FADE = 60  # seconds
 COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")  # what MP4 may hold and players know
 AUDIO_RATE = 48_000  # where the sound's own is none that AAC knows
 AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
@@ -167,8 +168,8 @@ def join(
     invalid_format, output_write_error, missing_extra.
     """
     target = files.check_target(output)
-    if not 0 <= crossfade < float("inf"):
-        raise RawgenaiError("invalid_usage", f"--crossfade {crossfade:g} is not a number of seconds")
+    if not 0 <= crossfade <= LONGEST_FADE:
+        raise RawgenaiError("invalid_usage", f"--crossfade {crossfade:g} is not from 0 to {LONGEST_FADE} seconds")
     for path in clips:
         _look("the clip", path)
     if audio is not None:
@@ -369,7 +370,7 @@ def _difference(ours: Picture | Sound, theirs: Picture | Sound, said: dict[str, 
 def _plan(clips: list[Clip], audio: str | None, crossfade: float, warn: Callable[[str], None]) -> Plan:
     """Decide what is copied, and where the clips lie. Raises RawgenaiError: invalid_usage (the fade is too long)."""
     rate = clips[0].picture.rate
-    fade = round(crossfade * rate)
+    fade = round(crossfade * rate) if len(clips) > 1 else 0
     spans = _spans(clips, rate, fade)
     for number, (clip, span) in enumerate(zip(clips, spans, strict=True)):
         fades = fade * ((number > 0) + (number < len(clips) - 1))

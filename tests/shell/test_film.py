@@ -1,0 +1,476 @@
+"""Films: every frame in its place, sound in step, what differs encoded and said; the last frame; nothing half done."""
+
+import struct
+from array import array
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+
+from footage import (
+    LEFT,
+    OVER,
+    RATE,
+    RIGHT,
+    beeps,
+    hashes,
+    heard,
+    loudness,
+    make,
+    marks,
+    remuxed,
+    shades,
+    times,
+    track,
+    turned,
+)
+from rawgenai import film, media
+from rawgenai.emulator.render import BARS, draw
+from rawgenai.errors import RawgenaiError
+
+
+def near(found: Sequence[float], expected: Sequence[float], within: float) -> None:
+    assert len(found) == len(expected), (found, expected)
+    off = [a - b for a, b in zip(found, expected, strict=True)]
+    assert max(map(abs, off), default=0) <= within, off
+
+
+def refused(call: Callable[[], Any]) -> tuple[str, str]:
+    with pytest.raises(RawgenaiError) as caught:
+        call()
+    return caught.value.code, caught.value.message
+
+
+# --- Copied --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_six_shots_of_the_emulator_are_thirty_seconds_frame_by_frame_in_step(tmp_path: Path) -> None:
+    shots = []
+    for number in range(6):
+        path = tmp_path / f"{number}.mp4"
+        draw(
+            path, width=832, height=480, seconds=5, sound=True, prompt=f"镜头 {number}",
+            model="wan2.6-t2v", mode="t2v", task_id=f"task-{number}", folders=[],
+        )  # fmt: skip
+        shots.append(str(path))
+    made = film.join(shots, str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound, made.reasons) == ("copied", "copied", [])
+    assert abs(made.seconds - 30) <= 1 / 30
+    assert hashes(made.file) == [digest for shot in shots for digest in hashes(shot)]
+    near(times(made.file), [number / 30 for number in range(900)], 0.0001)
+    whole, shot = loudness(made.file), loudness(shots[0])
+    assert abs(len(whole) / 8000 - 30) <= 1 / 30
+    for number in range(6):
+        assert abs(shift(whole, shot, number * 40_000 + 100)) <= 0.012, number
+
+
+def shift(whole: "array[int]", part: "array[int]", begin: int, length: int = 1600) -> float:
+    """By how many seconds a part is heard later in the whole than it should be, which begins at sample ``begin``."""
+    wanted = part[100 : 100 + length]
+    misfits = {
+        lag: sum((a - b) ** 2 for a, b in zip(wanted, whole[begin + lag : begin + lag + length], strict=True))
+        for lag in range(-min(begin, 600), 601)
+    }
+    return min(misfits, key=lambda lag: misfits[lag]) / 8000
+
+
+@pytest.mark.parametrize("bframes", [0, 2, 3])
+def test_ten_clips_keep_their_frames_their_times_and_their_sound_in_step(tmp_path: Path, bframes: int) -> None:
+    clips = [make(tmp_path / f"{mark}.mp4", mark=mark, bframes=bframes) for mark in range(10)]
+    made = film.join(clips, str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound, made.reasons) == ("copied", "copied", [])
+    assert made.seconds == pytest.approx(17)
+    assert marks(made.file) == [(mark, number) for mark in range(10) for number in range(51)]
+    assert hashes(made.file) == [digest for clip in clips for digest in hashes(clip)]
+    near(times(made.file), [number / 30 for number in range(510)], 0.0001)
+    near(beeps(made.file), [clip * 1.7 + second for clip in range(10) for second in (0, 1)], 0.012)
+    assert abs(heard(made.file) - 17) <= 0.001
+
+
+def test_clips_that_reorder_frames_further_follow_those_that_do_not(tmp_path: Path) -> None:
+    """Such clips differ in their settings too, unless somebody wrote them alike: then the times are mended."""
+    probes = [film._probe(make(tmp_path / f"{n}.mp4", mark=n, bframes=n, sound=None)) for n in (0, 3, 0)]
+    alike = [probe._replace(picture=probes[0].picture) for probe in probes]
+    film._write(str(tmp_path / "film.mp4"), film._plan(alike, None, 0, lambda _: None))
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        packets = [(packet.dts, packet.pts) for packet in container.demux(video=0) if packet.dts is not None]
+    assert len(packets) == 153
+    assert all(a < b for (a, _), (b, _) in pairwise(packets))
+    assert sorted(pts or 0 for _, pts in packets) == [512 * number for number in range(153)]
+
+
+@pytest.mark.parametrize("crossfade", [0, 0.5])
+def test_one_clip_alone_is_a_film(tmp_path: Path, crossfade: float) -> None:
+    clip = make(tmp_path / "a.mp4")
+    made = film.join([clip], str(tmp_path / "film.mp4"), crossfade=crossfade)
+    assert hashes(made.file) == hashes(clip)
+    near(beeps(made.file), [0, 1], 0.003)
+
+
+def test_the_same_clip_may_come_twice(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", sound=None)
+    made = film.join([clip, clip], str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound) == ("copied", "none")
+    assert marks(made.file) == [(0, number) for number in range(51)] * 2
+    assert not film.info(made.file).sound
+
+
+@pytest.mark.parametrize("silent", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 2)])
+def test_a_clip_without_sound_is_silent_and_the_others_stay_in_step(tmp_path: Path, silent: tuple[int, ...]) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", mark=n, sound=None if n in silent else "aac") for n in range(3)]
+    made = film.join(clips, str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound) == ("copied", "copied")
+    assert marks(made.file) == [(mark, number) for mark in range(3) for number in range(51)]
+    near(beeps(made.file), [n * 1.7 + second for n in range(3) if n not in silent for second in (0, 1)], 0.012)
+    assert abs(heard(made.file) - 5.1) <= 0.001
+
+
+@pytest.mark.parametrize("length", [1.2, 1.69, 1.9, 2.5])
+def test_sound_that_is_shorter_or_longer_than_its_picture_moves_no_other(tmp_path: Path, length: float) -> None:
+    clips = [make(tmp_path / "a.mp4", sound_seconds=length), make(tmp_path / "b.mp4", mark=1)]
+    made = film.join([clips[0], clips[0], clips[1]], str(tmp_path / "film.mp4"))
+    assert made.sound == "copied"
+    near(beeps(made.file), [n * 1.7 + second for n in range(3) for second in (0, 1)], 0.012)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.25])
+def test_a_beginning_is_as_clean_as_in_the_clip_itself(tmp_path: Path, late: float) -> None:
+    """The packet that prepares the decoder comes along: what a second clip sounds like does not depend on the first."""
+    quiet, loud = make(tmp_path / "a.mp4", late=5), make(tmp_path / "b.mp4", late=late)
+    made = film.join([quiet, loud], str(tmp_path / "film.mp4"))
+    whole, part = loudness(made.file, RATE), loudness(loud, RATE)
+    begin = round(1.7 * RATE)
+    lags = [lag for lag in range(-512, 513) if whole[begin + lag : begin + lag + 24_000] == part[:24_000]]
+    assert len(lags) == 1
+
+
+def test_a_fragmented_clip_is_copied_too(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4")
+    fragments = remuxed(clip, tmp_path / "b.mp4", movflags="frag_keyframe+empty_moov+default_base_moof")
+    assert film.info(fragments).seconds == pytest.approx(1.7)
+    made = film.join([fragments, clip, fragments], str(tmp_path / "film.mp4"))
+    assert made.picture == "copied"
+    assert marks(made.file) == [(0, number) for number in range(51)] * 3
+    near(times(made.file), [number / 30 for number in range(153)], 0.0001)
+
+
+@pytest.mark.parametrize("quarter", [LEFT, RIGHT, OVER])
+def test_turned_clips_that_are_alike_are_copied_and_stay_turned(
+    tmp_path: Path, quarter: tuple[int, int, int, int]
+) -> None:
+    clip = turned(make(tmp_path / "a.mp4", sound=None), tmp_path / "b.mp4", quarter)
+    made = film.join([clip, clip], str(tmp_path / "film.mp4"))
+    assert made.picture == "copied"
+    assert media.matrix(made.file) == media.matrix(clip) != media.matrix(str(tmp_path / "a.mp4"))
+    assert film.info(made.file)[1:3] == film.info(clip)[1:3]
+
+
+def test_the_index_comes_first_and_the_boxes_are_whole(tmp_path: Path) -> None:
+    made = film.join([make(tmp_path / "a.mp4")], str(tmp_path / "film.mp4"))
+    data = Path(made.file).read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert media.mp4_fault(made.file) is None
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp4", "film.mp4"]
+
+
+# --- Encoded -------------------------------------------------------------------------------------------------------
+
+SIZES = [(256, 144), (128, 72), (512, 288)]
+DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {  # how the second clip is made -> what is said of it
+    "smaller": ({"size": SIZES[1]}, "has 128*72 pixels, not 256*144"),
+    "larger": ({"size": SIZES[2]}, "has 512*288 pixels, not 256*144"),
+    "slower": ({"fps": 24, "frames": 41}, "has 24 frames a second, not 30"),
+    "faster": ({"fps": 60, "frames": 102}, "has 60 frames a second, not 30"),
+    "NTSC": ({"fps": Fraction(30_000, 1001)}, "has 29.97 frames a second, not 30"),
+    "codec": ({"codec": "mpeg4", "options": {"qscale": "2"}}, "is mpeg4, not h264"),
+    "settings": ({"options": {"x264-params": "cabac=0:8x8dct=0:weightp=0:ref=4"}}, "was encoded with other settings"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), DIFFERENT.values(), ids=DIFFERENT)
+def test_what_differs_is_encoded_like_the_first_clip_and_said(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    one, two = make(tmp_path / "a.mp4"), make(tmp_path / "b.mp4", mark=1, **change)
+    warnings: list[str] = []
+    made = film.join([one, two, one], str(tmp_path / "film.mp4"), warn=warnings.append)
+    assert (made.picture, made.sound) == ("encoded", "copied")
+    assert made.reasons == [f"{two!r} {said}"]
+    assert warnings == [f"the picture is encoded anew: {two!r} {said}"]
+    found = film.info(made.file)
+    assert (found.width, found.height, found.fps, found.codec) == (256, 144, 30, "h264")
+    length = film.info(two).seconds
+    assert abs(made.seconds - (3.4 + length)) <= 1 / 30
+    seen = marks(made.file)
+    count = len(seen) - 102
+    assert abs(count / 30 - length) <= 1 / 30
+    assert seen[:51] == seen[-51:] == [(0, number) for number in range(51)]
+    between = [number for mark, number in seen[51:-51] if mark == 1]
+    ratio = change.get("fps", 30) / 30
+    assert len(between) == count
+    assert all(abs(number - place * ratio) <= 1 for place, number in enumerate(between))
+    assert between == sorted(between)
+    assert between[-1] >= change.get("frames", 51) - max(1, ratio)
+    cut = 1.7 + count / 30
+    near(beeps(made.file), [0, 1, 1.7, 2.7, cut, cut + 1], 0.014)
+
+
+SOUNDS: dict[str, tuple[dict[str, Any], str]] = {
+    "rate": ({"rate": 44_100}, "has sound at 44100 Hz, not 48000"),
+    "mono": ({"layout": "mono"}, "has mono sound, not stereo"),
+    "codec": ({"sound": "libmp3lame"}, "has mp3 sound, not aac"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), SOUNDS.values(), ids=SOUNDS)
+@pytest.mark.parametrize("first", [False, True])
+def test_where_only_the_sound_differs_the_picture_is_copied(
+    tmp_path: Path, change: dict[str, Any], said: str, first: bool
+) -> None:
+    plain, other = make(tmp_path / "a.mp4"), make(tmp_path / "b.mp4", mark=1, **change)
+    clips = [other, plain] if first else [plain, other]
+    made = film.join([*clips, make(tmp_path / "c.mp4", sound=None)], str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound) == ("copied", "encoded")
+    assert len(made.reasons) == 1
+    assert first or made.reasons == [f"{other!r} {said}"]
+    assert hashes(made.file) == [digest for clip in (*clips, str(tmp_path / "c.mp4")) for digest in hashes(clip)]
+    near(beeps(made.file), [0, 1, 1.7, 2.7], 0.004)
+    assert abs(heard(made.file) - 5.1) <= 0.001
+
+
+def test_another_shape_is_shown_whole_between_bars(tmp_path: Path) -> None:
+    wide, tall = make(tmp_path / "a.mp4"), make(tmp_path / "b.mp4", mark=1, size=(144, 256), grey=180, sound=None)
+    made = film.join([wide, tall], str(tmp_path / "film.mp4"))
+    with av.open(made.file) as container:
+        *_, last = container.decode(video=0)
+    luma = Image.frombuffer("L", (256, 144), bytes(last.planes[0]), "raw", "L", last.planes[0].line_size, 1).convert(
+        "L"
+    )
+    row = luma.tobytes()[72 * 256 :][:256]
+    inside = [x for x, shade in enumerate(row) if shade > 150]
+    assert abs(len(inside) - 81) <= 3
+    assert abs(inside[0] + inside[-1] - 255) <= 3
+    assert {row[2], row[-3]} <= {15, 16, 17}
+    assert bytes(last.planes[1])[0] in (127, 128, 129)
+
+
+@pytest.mark.parametrize("quarter", [LEFT, RIGHT, OVER])
+def test_a_turned_clip_among_others_is_encoded_upright(tmp_path: Path, quarter: tuple[int, int, int, int]) -> None:
+    upright = make(tmp_path / "a.mp4", size=(256, 256), sound=None)
+    other = turned(upright, tmp_path / "b.mp4", quarter)
+    made = film.join([upright, other], str(tmp_path / "film.mp4"))
+    assert made.reasons == [f"{other!r} is turned another way"]
+    film.last_frame(made.file, str(tmp_path / "film.png"))
+    film.last_frame(other, str(tmp_path / "clip.png"))
+    film.last_frame(upright, str(tmp_path / "upright.png"))
+    shown, wanted, plain = (
+        Image.open(tmp_path / f"{name}.png").convert("L").resize((16, 16)) for name in ("film", "clip", "upright")
+    )
+    assert apart(shown, wanted) < 6
+    assert apart(shown, plain) > 20
+    turn = {LEFT: Image.Transpose.ROTATE_90, RIGHT: Image.Transpose.ROTATE_270, OVER: Image.Transpose.ROTATE_180}
+    assert apart(plain.transpose(turn[quarter]), wanted) < 3
+
+
+def apart(one: Image.Image, two: Image.Image) -> float:
+    """The mean difference of two grey pictures."""
+    return sum(abs(a - b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)) / len(one.tobytes())
+
+
+def test_a_clip_that_an_edit_list_cuts_is_encoded_as_it_is_shown(tmp_path: Path) -> None:
+    plain = make(tmp_path / "a.mp4")
+    cut = remuxed(make(tmp_path / "b.mp4", mark=1), tmp_path / "c.mp4", start=30)
+    made = film.join([plain, cut], str(tmp_path / "film.mp4"))
+    assert (made.picture, made.reasons) == ("encoded", [f"{cut!r} is cut by an edit list"])
+    assert marks(made.file) == [(0, number) for number in range(51)] + [(1, number) for number in range(30, 51)]
+    near(beeps(made.file), [0, 1, 1.7], 0.014)
+
+
+def test_a_film_of_encoded_clips_can_be_joined_again(tmp_path: Path) -> None:
+    made = film.join([make(tmp_path / "a.mp4"), make(tmp_path / "b.mp4", size=SIZES[1])], str(tmp_path / "c.mp4"))
+    again = film.join([made.file, made.file], str(tmp_path / "d.mp4"))
+    assert (again.picture, again.sound) == ("copied", "copied")
+    assert len(marks(again.file)) == 204
+
+
+# --- Crossfade -----------------------------------------------------------------------------------------------------
+
+
+def test_a_crossfade_blends_pictures_and_shortens_the_film(tmp_path: Path) -> None:
+    clips = [make(tmp_path / f"{shade}.mp4", grey=shade, frames=45, sound=None) for shade in (40, 200, 80)]
+    made = film.join(clips, str(tmp_path / "film.mp4"), crossfade=0.5)
+    assert (made.picture, made.sound, made.reasons) == ("encoded", "none", [])
+    assert made.seconds == pytest.approx(3.5)
+    found = shades(made.file)
+    ramp = [round(40 + 160 * step / 15) for step in range(15)]
+    back = [round(200 - 120 * step / 15) for step in range(15)]
+    near(found, [40] * 30 + ramp + [200] * 15 + back + [80] * 30, 4)
+
+
+def test_a_crossfade_blends_sound_in_step_with_the_picture(tmp_path: Path) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", mark=n, frames=60, rate=44_100 if n else RATE) for n in range(3)]
+    made = film.join(clips, str(tmp_path / "film.mp4"), crossfade=0.5)
+    assert made.seconds == pytest.approx(5)
+    assert (made.picture, made.sound) == ("encoded", "encoded")
+    # At 1.5 and 3.0 s a clip begins under the one before, and is not heard yet.
+    near(beeps(made.file), [0, 1, 2.5, 4], 0.004)
+    assert abs(heard(made.file) - 5) <= 0.001
+
+
+def test_the_shares_of_a_fade_add_up(tmp_path: Path) -> None:
+    old, new = array("f", [1.0] * 8).tobytes(), array("f", [0.0] * 8).tobytes()
+    faded = [value for step in range(4) for value in array("f", film._faded(old, new, step / 4, 1 / 4))]
+    assert faded == pytest.approx([1 - i / 32 for i in range(32)])
+
+
+@pytest.mark.parametrize(("seconds", "fine"), [(0.8, True), (0.83, True), (0.9, False), (1.7, False), (60, False)])
+def test_a_fade_that_does_not_fit_into_a_clip_is_refused(tmp_path: Path, seconds: float, fine: bool) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", sound=None, frames=51 if n == 1 else 99) for n in range(3)]
+    out = tmp_path / "film.mp4"
+    if fine:
+        assert film.join(clips, str(out), crossfade=seconds).seconds == pytest.approx(8.3 - 2 * seconds, abs=1 / 15)
+    else:
+        code, message = refused(lambda: film.join(clips, str(out), crossfade=seconds))
+        assert code == "invalid_usage"
+        assert f"too short for a crossfade of {seconds:g} s" in message
+        assert not out.exists()
+
+
+# --- A sound track -------------------------------------------------------------------------------------------------
+
+
+TRACKS = [("a.wav", "pcm_s16le", RATE), ("b.wav", "pcm_s16le", 22_050), ("c.wav", "pcm_s16le", 192_000),
+          ("d.mp3", "libmp3lame", 44_100), ("e.m4a", "aac", RATE)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), TRACKS, ids=[row[0] for row in TRACKS])
+@pytest.mark.parametrize("seconds", [2.0, 9.0])
+def test_a_sound_track_is_cut_to_the_film_or_followed_by_silence(
+    tmp_path: Path, name: str, codec: str, rate: int, seconds: float
+) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", mark=n, sound=None) for n in range(3)]
+    made = film.join(clips, str(tmp_path / "film.mp4"), audio=track(tmp_path / name, seconds, codec, rate))
+    assert (made.picture, made.sound, made.reasons) == ("copied", "encoded", [])
+    assert hashes(made.file) == [digest for clip in clips for digest in hashes(clip)]
+    near(beeps(made.file), [second + 0.3 for second in range(5) if second < min(seconds, 5)], 0.03)
+    assert abs(heard(made.file) - 5.1) <= 0.001
+
+
+def test_a_sound_track_replaces_the_clips_own_and_says_so(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", late=0.6)
+    warnings: list[str] = []
+    sound = track(tmp_path / "a.wav", 5)
+    made = film.join([clip, clip], str(tmp_path / "film.mp4"), audio=sound, warn=warnings.append)
+    assert warnings == ["the clips' own sound gives way to --audio"]
+    near(beeps(made.file), [0.3, 1.3, 2.3, 3.3], 0.004)
+
+
+def test_a_sound_track_lies_under_a_film_with_crossfades(tmp_path: Path) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", mark=n, sound=None) for n in range(2)]
+    made = film.join(clips, str(tmp_path / "film.mp4"), audio=track(tmp_path / "a.wav", 9), crossfade=0.4)
+    assert made.seconds == pytest.approx(3)
+    assert abs(heard(made.file) - 3) <= 0.001
+    near(beeps(made.file), [0.3, 1.3, 2.3], 0.004)
+
+
+# --- The last frame ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [1, 2, 19, 20, 21, 41, 50])
+@pytest.mark.parametrize("bframes", [0, 3])
+def test_the_last_frame_is_the_last_one_that_is_shown(tmp_path: Path, frames: int, bframes: int) -> None:
+    clip = make(tmp_path / "a.mp4", frames=frames, bframes=bframes)
+    assert number_of(clip, tmp_path) == frames - 1
+
+
+def number_of(clip: str, folder: Path) -> int:
+    """The number of a clip's last frame, read from the PNG; its pixels are those of a plain decode of all."""
+    out = film.last_frame(clip, str(folder / "last.png"))
+    image = Image.open(out)
+    assert (image.format, image.mode, image.size) == ("PNG", "RGB", (256, 144))
+    with av.open(clip) as container:
+        *_, last = container.decode(video=0)
+    assert image.tobytes() == film._picture_of(last).tobytes()
+    luma = image.convert("L")
+    found = [luma.getpixel(((2 * bit + 1) * 8, 72)) for bit in range(11)]
+    return sum((isinstance(shade, int) and shade > 125) << bit for bit, shade in enumerate(found))
+
+
+def test_an_edit_list_at_the_beginning_moves_no_last_frame(tmp_path: Path) -> None:
+    cut = remuxed(make(tmp_path / "a.mp4"), tmp_path / "b.mp4", start=30)
+    assert len(marks(cut)) == 21
+    assert number_of(cut, tmp_path) == 50
+
+
+@pytest.mark.parametrize("shown", [50, 45, 39, 30, 12, 1])
+def test_an_edit_list_that_ends_early_names_the_last_frame(tmp_path: Path, shown: int) -> None:
+    data = Path(make(tmp_path / "a.mp4", frames=51, sound=None)).read_bytes()
+    at = data.index(b"elst") + 12
+    (tmp_path / "b.mp4").write_bytes(data[:at] + struct.pack(">I", round(shown * 1000 / 30)) + data[at + 4 :])
+    seen = marks(str(tmp_path / "b.mp4"))
+    assert abs(len(seen) - shown) <= 1
+    assert number_of(str(tmp_path / "b.mp4"), tmp_path) == seen[-1][1] == len(seen) - 1
+
+
+def test_the_colours_of_the_last_frame_are_the_clips(tmp_path: Path) -> None:
+    draw(
+        tmp_path / "a.mp4", width=480, height=270, seconds=0.2, sound=False,
+        prompt="色彩", model="wan2.6-t2v", mode="t2v", task_id="t", folders=[],
+    )  # fmt: skip
+    film.last_frame(str(tmp_path / "a.mp4"), str(tmp_path / "a.png"))
+    image = Image.open(tmp_path / "a.png")
+    bars = [image.getpixel((round((bar + 0.5) * 480 / 7), 1)) for bar in range(7)]
+    assert all(max(abs(a - b) for a, b in zip(found, wanted, strict=True)) < 16  # type: ignore[arg-type]
+               for found, wanted in zip(bars, BARS, strict=True)), bars  # fmt: skip
+
+
+def test_pixels_are_those_that_are_shown(tmp_path: Path) -> None:
+    clip = turned(make(tmp_path / "a.mp4"), tmp_path / "b.mp4", LEFT)
+    assert film.info(clip)[1:3] == (144, 256)
+
+
+# --- Nothing half done ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["same", "dotted", "symlink", "hardlink", "audio"])
+def test_an_output_that_is_an_input_is_refused_and_the_input_stays(tmp_path: Path, how: str) -> None:
+    clip = Path(make(tmp_path / "a.mp4"))
+    before, out, audio = clip.read_bytes(), tmp_path / "b.mp4", None
+    if how == "same":
+        out = clip
+    elif how == "dotted":
+        out = tmp_path / ".." / tmp_path.name / "a.mp4"
+    elif how == "symlink":
+        out.symlink_to(clip)
+    elif how == "hardlink":
+        out.hardlink_to(clip)
+    else:
+        audio = make(out)
+    code, message = refused(lambda: film.join([str(clip)], str(out), audio=audio))
+    assert code == "invalid_usage"
+    assert "is an input" in message
+    assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("at", ["_length_of", "_timed", "_hush"])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
+def test_whatever_stops_a_join_leaves_the_old_film_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, stop: type[BaseException]
+) -> None:
+    clip, out = make(tmp_path / "a.mp4"), tmp_path / "film.mp4"
+    out.write_bytes(b"the old one")
+
+    def halt(*_: Any) -> Any:
+        raise stop
+
+    monkeypatch.setattr(film, at, halt)
+    with pytest.raises(stop):
+        film.join([clip, clip], str(out), crossfade=0.1 if at == "_timed" else 0)
+    assert out.read_bytes() == b"the old one"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp4", "film.mp4"]
