@@ -30,6 +30,8 @@ VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H
 VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}  # of libx264; at this rate nobody sees a difference
 LONGEST_FADE = 60  # seconds
 COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")  # what MP4 may hold and players know
+# Opening an MP4 reads and decodes its beginning to learn what its index says already, unless it is told not to.
+UNREAD = {"skip_frame": "all", "probesize": "32"}
 AUDIO_RATE = 48_000  # where the sound's own is none that AAC knows
 AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
 AUDIO_BITS = 192_000  # a second
@@ -61,10 +63,19 @@ class Sound(NamedTuple):
     """What sounds must share to be joined as they are."""
 
     codec: str
-    profile: str
     rate: int  # samples a second
     layout: str
-    settings: bytes
+    settings: bytes  # the codec's own: of AAC, the AudioSpecificConfig
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is AAC-LC of 1024 samples a packet, and nothing on top, so that silence can be put into it.
+
+        Source: ISO/IEC 14496-3, section 1.6: five bits of object type, then rate and channels, three flags, and maybe
+        an extension, which says here that there is no SBR.
+        """
+        head, more = int.from_bytes(self.settings[:2]), self.settings[2:]
+        return self.codec == "aac" and head >> 11 == 2 and not head & 7 and more in (b"", b"V\xe5\x00")
 
 
 class Clip(NamedTuple):
@@ -248,8 +259,7 @@ def _opened(path: str, *, kind: str = "mov") -> Iterator["InputContainer"]:
 
     code = "invalid_usage" if kind == "mov" else "invalid_audio"
     try:
-        # Opening decodes a picture to learn its pixel format, which nobody here asks for, unless it is told to skip it.
-        with av.open(f"file:{path}", "r", format=kind, options={"skip_frame": "all"}) as container:
+        with av.open(f"file:{path}", "r", format=kind, options=UNREAD if kind == "mov" else {}) as container:
             yield container
     except av.FFmpegError as error:
         raise RawgenaiError(code, f"{path!r} cannot be read: {files.reason(error)}") from error
@@ -290,7 +300,6 @@ def _probe_sound(container: "InputContainer") -> tuple[Sound | None, int]:
             return None, 0
         sound = Sound(
             context.codec.canonical_name,
-            source.profile or "",
             source.rate,
             source.layout.name,
             context.extradata or b"",
@@ -404,8 +413,8 @@ def _sound_reasons(clips: Sequence[Clip]) -> list[str]:
     if not heard:
         return []
     (path, first), *rest = heard
-    if (first.codec, first.profile) != ("aac", "LC"):  # the only one that silence can be put into
-        return [f"{path!r} has {first.codec} sound, not AAC-LC"]
+    if not first.plain:
+        return [f"{path!r} has {first.codec} sound, not plain AAC-LC"]
     found = [(path, _difference(first, sound, _SOUNDS_DIFFER)) for path, sound in rest]
     return [f"{path!r} {why}" for path, why in found if why]
 
@@ -570,17 +579,28 @@ def _copied_sound(plan: Plan, stream: "AudioStream") -> Iterator[Timed]:
     clips meet, the second one's first packet, which only prepares its decoder, takes the place of the last 21 ms of
     the first one: a beginning is heard better than an end.
     """
+    from av import Packet
+
     rate, layout = next((clip.sound.rate, clip.sound.layout) for clip in plan.clips if clip.sound)
     hush, origin, cursor = _hush(rate, layout), -plan.clips[0].lead, 0
     starts = [round(cut / plan.rate * rate) for cut in (*(span.start for span in plan.spans), plan.frames)]
     begins = [start - clip.lead for start, clip in zip(starts, plan.clips, strict=False)]
     stops = [*(_slot(at - origin) for at in begins[1:]), -((origin - starts[-1]) // AAC_FRAME)]
+    unit = Fraction(1, rate)
+
+    def placed(packet: "Packet[Any]", slot: int) -> Timed:
+        at = origin + slot * AAC_FRAME
+        packet.time_base, packet.stream, packet.is_keyframe = unit, stream, True
+        packet.pts = packet.dts = at
+        packet.duration = min(AAC_FRAME, starts[-1] - at)
+        return at / rate, packet
+
     for clip, start, stop in zip(plan.clips, starts, stops, strict=False):
-        for slot, data in chain(_aac(clip, start, origin), [(stop, b"")]):
-            for place in range(cursor, min(slot, stop)):
-                yield _sound_packet(hush, origin + place * AAC_FRAME, starts[-1], rate, stream)
-            if cursor <= slot < stop:
-                yield _sound_packet(data, origin + slot * AAC_FRAME, starts[-1], rate, stream)
+        for slot, packet in chain(_aac(clip, start, origin), [(stop, None)]):
+            for silent in range(cursor, min(slot, stop)):
+                yield placed(Packet(hush), silent)
+            if packet is not None and cursor <= slot < stop:
+                yield placed(packet, slot)
             cursor = max(cursor, min(slot + 1, stop))
 
 
@@ -588,29 +608,23 @@ def _slot(samples: int) -> int:
     return (samples + AAC_FRAME // 2) // AAC_FRAME
 
 
-def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, bytes]]:
+def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, "Packet[Any]"]]:
     """Read a clip's packets of sound, each with its place on the grid that begins at ``origin``."""
+    from av import Packet
+
     if clip.sound is None:
         return
     with _opened(clip.path) as container:
         source, shown = container.streams.audio[0], container.streams.video[0]
-        shift = start - origin - round(_time(shown.start_time, shown) * clip.sound.rate)
+        begins = start - origin
+        shift = begins - round(_time(shown.start_time, shown) * clip.sound.rate)
+        up, down = (_base(source) * clip.sound.rate).as_integer_ratio()  # both 1, unless the clip counts otherwise
         for packet in _packets(container, source):
-            at = shift + round(_time(packet.pts, source) * clip.sound.rate)
-            early, late = at < start - origin - clip.lead, packet.is_discard and at >= start - origin
-            if not early and not late:
-                yield _slot(at), bytes(packet)
-
-
-def _sound_packet(data: bytes, at: int, end: int, rate: int, stream: "AudioStream") -> Timed:
-    """Make a packet for the place ``at`` of a film with ``end`` samples; it brings nothing along from its clip."""
-    from av import Packet
-
-    packet = Packet(data)
-    packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, rate), stream, True
-    packet.pts = packet.dts = at
-    packet.duration = max(1, min(AAC_FRAME, end - at))
-    return at / rate, packet
+            at = shift + (packet.pts or 0) * up // down
+            if at >= begins and not packet.is_discard:
+                yield _slot(at), packet
+            elif begins - clip.lead <= at < begins:  # it says that it is not to be heard, which ends with its clip
+                yield _slot(at), Packet(bytes(packet))
 
 
 def _hush(rate: int, layout: str) -> bytes:
