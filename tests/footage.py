@@ -29,6 +29,8 @@ def make(
     fps: Fraction | int = 30,
     size: tuple[int, int] = (256, 144),
     grey: int | None = None,
+    chroma: tuple[int, int] = (128, 128),
+    matrix: int | None = None,
     codec: str = "libx264",
     bframes: int = 2,
     sound: str | None = "aac",
@@ -43,7 +45,9 @@ def make(
     with av.open(f"file:{path}", "w", format="mp4", options={}) as container:
         video = container.add_stream(codec, rate=fps, options=given | (options or {}))
         video.width, video.height, video.pix_fmt = *size, "yuv420p"  # type: ignore[union-attr]
-        tracks = [_timed(_pictures(video, frames, Fraction(fps), size=size, mark=mark, grey=grey))]
+        if matrix:
+            video.codec_context.colorspace = matrix  # type: ignore[union-attr]
+        tracks = [_timed(_pictures(video, frames, Fraction(fps), size=size, mark=mark, grey=grey, chroma=chroma))]
         if sound:
             audio = container.add_stream(sound, rate=rate, layout=layout)
             length = frames / Fraction(fps) if sound_seconds is None else Fraction(sound_seconds)
@@ -54,10 +58,17 @@ def make(
 
 
 def _pictures(
-    stream: Any, frames: int, fps: Fraction, *, size: tuple[int, int], mark: int, grey: int | None
+    stream: Any,
+    frames: int,
+    fps: Fraction,
+    *,
+    size: tuple[int, int],
+    mark: int,
+    grey: int | None,
+    chroma: tuple[int, int],
 ) -> Iterator[Any]:
     for number in range(frames):
-        frame = picture(size, mark << 11 | number, grey)
+        frame = picture(size, mark << 11 | number, grey, chroma)
         frame.pts, frame.time_base = number, 1 / fps
         yield from stream.encode(frame)
     yield from stream.encode(None)
@@ -67,14 +78,16 @@ def _timed(packets: Iterator[Any]) -> Iterator[tuple[float, Any]]:
     return ((float(packet.dts * packet.time_base), packet) for packet in packets)
 
 
-def picture(size: tuple[int, int], code: int, grey: int | None) -> av.VideoFrame:
+def picture(size: tuple[int, int], code: int, grey: int | None, chroma: tuple[int, int]) -> av.VideoFrame:
+    """A frame with its code as 16 bars from the left, the lowest bit first, or of one shade."""
     width, height = size
     luma = Image.new("L", size, 100 if grey is None else grey)
     for bit in range(0 if grey is not None else BITS):
         shade = 235 if code >> bit & 1 else 16
         luma.paste(shade, (bit * width // BITS, height // 4, (bit + 1) * width // BITS, 3 * height // 4))
     frame = av.VideoFrame(width, height, "yuv420p")
-    for plane, image in zip(frame.planes, (luma, *[Image.new("L", (width // 2, height // 2), 128)] * 2), strict=True):
+    halves = (Image.new("L", (width // 2, height // 2), shade) for shade in chroma)
+    for plane, image in zip(frame.planes, (luma, *halves), strict=True):
         canvas = Image.new("L", (plane.line_size, plane.height))
         canvas.paste(image, (0, 0))
         plane.update(canvas.tobytes())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
 
 T = TypeVar("T")
+Colours = tuple[int, int, int]  # matrix, primaries and transfer, by H.273; 2 is unknown
 Timed = tuple[float, "Packet[Any]"]  # when it is decoded, in seconds
 
 VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H.264, the first that PyAV has
@@ -37,7 +38,7 @@ AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_
 AUDIO_BITS = 192_000  # a second
 AAC_FRAME = 1024  # samples in a packet of AAC-LC
 SOUNDS = {"WAV": "wav", "MP3": "mp3", "M4A": "mov", "MP4": "mov", "MOV": "mov"}  # what it is -> FFmpeg's demuxer
-MATRICES = {1: "bt709", 5: "bt470", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}  # H.273 -> FFmpeg's scale filter
+MATRICES = {1: "bt709", 5: "smpte170m", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}  # H.273 -> FFmpeg's scale filter
 TURNS = {90: "transpose=cclock", -90: "transpose=clock", 180: "hflip,vflip", -180: "hflip,vflip"}  # degrees to the left
 
 
@@ -51,7 +52,7 @@ class Picture(NamedTuple):
     time_base: Fraction  # seconds
     matrix: bytes  # how it is turned
     settings: bytes  # the codec's own: of H.264, SPS and PPS
-    colours: tuple[int, int, int]  # matrix, primaries and transfer, by H.273; 2 is unknown
+    colours: Colours  # as the file says; its frames may know more
 
     @property
     def fps(self) -> float:
@@ -250,16 +251,18 @@ def _require_av(what: str) -> None:
 
 
 @contextmanager
-def _opened(path: str, *, kind: str = "mov") -> Iterator["InputContainer"]:
+def _opened(path: str, *, kind: str = "mov", decode: bool = False) -> Iterator["InputContainer"]:
     """Open a file with one demuxer: a text that claims to be a playlist is never followed to other files.
 
-    What FFmpeg says of it meanwhile becomes an error of that input; what is raised by whoever reads, does not.
+    ``decode`` lets it look at the first frames; an MP4 is opened faster without. What FFmpeg says of the file
+    meanwhile becomes an error of that input.
     """
     import av
 
     code = "invalid_usage" if kind == "mov" else "invalid_audio"
+    options = UNREAD if kind == "mov" and not decode else {}
     try:
-        with av.open(f"file:{path}", "r", format=kind, options=UNREAD if kind == "mov" else {}) as container:
+        with av.open(f"file:{path}", "r", format=kind, options=options) as container:
             yield container
     except av.FFmpegError as error:
         raise RawgenaiError(code, f"{path!r} cannot be read: {files.reason(error)}") from error
@@ -471,7 +474,29 @@ def _packets(container: "InputContainer", source: "VideoStream | AudioStream") -
     return (packet for packet in container.demux(source) if packet.dts is not None and packet.size)
 
 
-def _reel(clip: Clip, count: int, first: Picture) -> Iterator["VideoFrame"]:
+class Canvas(NamedTuple):
+    """What the frames of an encoded film are, besides 8-bit 4:2:0 from 16 to 235."""
+
+    width: int
+    height: int
+    rate: Fraction
+    colours: Colours
+
+
+def _canvas(first: Clip) -> Canvas:
+    """Make a film's frames like its first clip's, whose own colours are known only where it is decoded."""
+    with _opened(first.path, decode=True) as container:
+        context = container.streams.video[0].codec_context
+        colours = context.colorspace, context.color_primaries, context.color_trc
+    return Canvas(*_even(first.picture), first.picture.rate, colours)
+
+
+def _even(picture: Picture) -> tuple[int, int]:
+    # 4:2:0 has a colour for every second pixel each way.
+    return max(2, picture.width & ~1), max(2, picture.height & ~1)
+
+
+def _reel(clip: Clip, count: int, canvas: Canvas) -> Iterator["VideoFrame"]:
     """Decode exactly so many frames of a clip, at the film's rate: each moment shows the frame that the clip shows.
 
     Where the clip ends early, its last frame stays.
@@ -480,10 +505,10 @@ def _reel(clip: Clip, count: int, first: Picture) -> Iterator["VideoFrame"]:
     with _opened(clip.path) as container:
         source = container.streams.video[0]
         source.thread_type = "AUTO"
-        fit = _fitter(clip.picture, first)
+        fit = _fitter(clip.picture, canvas)
         start = source.start_time or 0
         for frame in container.decode(source):
-            begins = min(count, round(_time((frame.pts or 0) - start, source) * first.rate))
+            begins = min(count, round(_time((frame.pts or 0) - start, source) * canvas.rate))
             if shown is not None:
                 yield from repeat(shown, begins - number)
                 number = max(number, begins)
@@ -493,46 +518,46 @@ def _reel(clip: Clip, count: int, first: Picture) -> Iterator["VideoFrame"]:
     yield from repeat(shown, count - number)
 
 
-def _fitter(picture: Picture, film: Picture) -> Callable[["VideoFrame"], "VideoFrame"]:
-    """Give the function that turns a clip's frames into the film's: upright, scaled between bars, in 8-bit 4:2:0."""
+def _fitter(picture: Picture, film: Canvas) -> Callable[["VideoFrame"], "VideoFrame"]:
+    """Give the function that turns a clip's frames into the film's: upright, and scaled between bars."""
     from av.filter import Graph
 
-    width, height = _even(film)
+    size = (film.width, film.height)
     graphs: dict[Any, Graph] = {}  # one, unless a clip changes its pixels on the way
 
     def fit(frame: "VideoFrame") -> "VideoFrame":
-        known = (frame.format.name, frame.width, frame.height, frame.rotation)
-        if known == ("yuv420p", width, height, 0) and picture.colours[0] == film.colours[0]:
+        known = (frame.format.name, frame.width, frame.height, frame.rotation, _matrix(frame.colorspace, film))
+        if known == ("yuv420p", *size, 0, "") and _even(picture) == size:
             return frame
         if known not in graphs:
             graphs[known] = _graph(frame, picture, film)
-        frame.pts = None  # a frame is a frame; when it is shown is not the graph's affair
+        frame.pts = None  # when it is shown is not the graph's affair
         graphs[known].push(frame)
         return graphs[known].vpull()
 
     return fit
 
 
-def _even(film: Picture) -> tuple[int, int]:
-    return max(2, film.width & ~1), max(2, film.height & ~1)  # 4:2:0 has a colour for every second pixel each way
+def _matrix(theirs: int, film: Canvas) -> str:
+    """Say to the scale filter which colours become which; nothing where they are the same.
+
+    What is not known counts as BT.601, as all of FFmpeg takes it, ``last_frame`` too.
+    """
+    before, after = (MATRICES.get(code, "smpte170m") for code in (theirs, film.colours[0]))
+    return f":in_color_matrix={before}:out_color_matrix={after}" if before != after else ""
 
 
-def _graph(frame: "VideoFrame", picture: Picture, film: Picture) -> Any:
+def _graph(frame: "VideoFrame", picture: Picture, film: Canvas) -> Any:
     from av.filter import Graph
 
-    width, height = _even(film)
-    share = min(Fraction(width, picture.width), Fraction(height, picture.height))
-    inner = [
-        min(full, 2 * max(1, round(side * share / 2)))
-        for side, full in ((picture.width, width), (picture.height, height))
-    ]
-    matrix = (MATRICES.get(picture.colours[0]), MATRICES.get(film.colours[0]))
-    colours = f":in_color_matrix={matrix[0]}:out_color_matrix={matrix[1]}" if all(matrix) else ""
+    share = min(Fraction(film.width, picture.width), Fraction(film.height, picture.height))
+    width = min(film.width, 2 * max(1, round(picture.width * share / 2)))
+    height = min(film.height, 2 * max(1, round(picture.height * share / 2)))
     steps = [
         *filter(None, TURNS.get(frame.rotation, "").split(",")),
-        f"scale={inner[0]}:{inner[1]}:flags=bicubic:out_range=tv{colours}",
+        f"scale={width}:{height}:flags=bicubic:out_range=tv{_matrix(frame.colorspace, film)}",
         "format=yuv420p",
-        f"pad={width}:{height}:-1:-1",
+        f"pad={film.width}:{film.height}:-1:-1",
         "setsar=1",
     ]
     graph = Graph()
@@ -757,21 +782,21 @@ def _write(part: str, plan: Plan) -> None:
 
 
 def _picture_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
-    first = plan.clips[0].picture
+    first = plan.clips[0]
     if plan.picture == "copied":
-        with _opened(plan.clips[0].path) as template:
+        with _opened(first.path) as template:
             return _copied_picture(
                 plan.clips, container.add_stream_from_template(template.streams.video[0], opaque=True)
             )
-    made = container.add_stream(_video_encoder(), rate=first.rate, options=dict(VIDEO_OPTIONS))
+    canvas = _canvas(first)
+    made = container.add_stream(_video_encoder(), rate=canvas.rate, options=dict(VIDEO_OPTIONS))
     stream = cast("VideoStream", made)
-    stream.width, stream.height = _even(first)
-    stream.pix_fmt = "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, "yuv420p"
     context = stream.codec_context
-    context.colorspace, context.color_primaries, context.color_trc = first.colours
+    context.colorspace, context.color_primaries, context.color_trc = canvas.colours
     context.color_range = 1  # 16-235
-    reels = (_reel(clip, span.frames, first) for clip, span in zip(plan.clips, plan.spans, strict=True))
-    return _encoded_picture(_spliced(reels, plan.spans, plan.fade, _blended), stream, first.rate)
+    reels = (_reel(clip, span.frames, canvas) for clip, span in zip(plan.clips, plan.spans, strict=True))
+    return _encoded_picture(_spliced(reels, plan.spans, plan.fade, _blended), stream, canvas.rate)
 
 
 def _video_encoder() -> str:

@@ -152,13 +152,15 @@ def test_a_beginning_is_as_clean_as_in_the_clip_itself(tmp_path: Path, late: flo
 
 
 def test_a_fragmented_clip_is_copied_too(tmp_path: Path) -> None:
-    clip = make(tmp_path / "a.mp4")
+    clip = make(tmp_path / "a.mp4", late=0.3)
     fragments = remuxed(clip, tmp_path / "b.mp4", movflags="frag_keyframe+empty_moov+default_base_moof")
     assert film.info(fragments).seconds == pytest.approx(1.7)
     made = film.join([fragments, clip, fragments], str(tmp_path / "film.mp4"))
     assert made.picture == "copied"
     assert marks(made.file) == [(0, number) for number in range(51)] * 3
     near(times(made.file), [number / 30 for number in range(153)], 0.0001)
+    # Without an edit list all of it begins two frames late, and the sound goes by the picture.
+    near(beeps(made.file), [clip + second + 0.3 for clip in (0, 1.7, 3.4) for second in (0, 1)], 0.012)
 
 
 @pytest.mark.parametrize("quarter", [LEFT, RIGHT, OVER])
@@ -284,6 +286,23 @@ def apart(one: Image.Image, two: Image.Image) -> float:
     return sum(abs(a - b) for a, b in zip(one.tobytes(), two.tobytes(), strict=True)) / len(one.tobytes())
 
 
+BT601, BT709 = 6, 1
+
+
+@pytest.mark.parametrize(("film_is", "clip_is"), [(BT709, BT601), (BT601, BT709), (BT709, None), (None, BT709)])
+def test_a_colour_stays_what_it_is_where_the_film_counts_colours_another_way(
+    tmp_path: Path, film_is: int | None, clip_is: int | None
+) -> None:
+    one = make(tmp_path / "a.mp4", sound=None, grey=120, matrix=film_is)
+    two = make(tmp_path / "b.mp4", sound=None, grey=120, chroma=(90, 200), matrix=clip_is, frames=20)
+    made = film.join([one, two], str(tmp_path / "film.mp4"))
+    assert made.picture == "encoded"
+    film.last_frame(two, str(tmp_path / "b.png"))
+    film.last_frame(made.file, str(tmp_path / "film.png"))
+    wanted, found = (Image.open(tmp_path / f"{name}.png").tobytes()[:3] for name in ("b", "film"))
+    assert max(abs(a - b) for a, b in zip(wanted, found, strict=True)) <= 4, (tuple(wanted), tuple(found))
+
+
 def test_a_clip_that_an_edit_list_cuts_is_encoded_as_it_is_shown(tmp_path: Path) -> None:
     plain = make(tmp_path / "a.mp4")
     cut = remuxed(make(tmp_path / "b.mp4", mark=1), tmp_path / "c.mp4", start=30)
@@ -298,6 +317,13 @@ def test_a_film_of_encoded_clips_can_be_joined_again(tmp_path: Path) -> None:
     again = film.join([made.file, made.file], str(tmp_path / "d.mp4"))
     assert (again.picture, again.sound) == ("copied", "copied")
     assert len(marks(again.file)) == 204
+
+
+def test_the_encoder_is_not_bound_by_the_key_frames_of_the_clips(tmp_path: Path) -> None:
+    clips = [make(tmp_path / f"{n}.mp4", grey=90, sound=None, size=size) for n, size in enumerate(SIZES)]
+    made = film.join(clips, str(tmp_path / "film.mp4"))
+    with av.open(made.file) as container:
+        assert [packet.pts for packet in container.demux(video=0) if packet.is_keyframe] == [0]
 
 
 # --- Crossfade -----------------------------------------------------------------------------------------------------
