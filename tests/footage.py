@@ -120,16 +120,31 @@ def track(path: Path, seconds: float, codec: str = "pcm_s16le", rate: int = RATE
     return str(path)
 
 
-def remuxed(clip: str, path: Path, *, start: int = 0, **options: str) -> str:
-    """A clip's packets in another file; its picture begins with frame ``start``, by an edit list."""
+def remuxed(clip: str, path: Path, *, picture_late: float = 0, sound_late: float = 0, **options: str) -> str:
+    """A clip's packets in another file, later or, by an edit list, earlier: what is before 0 is not to be shown."""
     with av.open(clip) as source, av.open(str(path), "w", format="mp4", options=options) as target:
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
             if packet.dts is not None and packet.pts is not None:
-                back = round(Fraction(start, 30) / packet.time_base)
-                packet.pts, packet.dts = packet.pts - back, packet.dts - back
+                late = round(Fraction(picture_late if packet.stream.type == "video" else sound_late) / packet.time_base)
+                packet.pts, packet.dts = packet.pts + late, packet.dts + late
                 packet.stream = streams[packet.stream_index]
                 target.mux(packet)
+    return str(path)
+
+
+def stretched(clip: str, path: Path, before: tuple[int, int], after: tuple[int, int]) -> str:
+    """A clip whose track asks for other pixels than it has."""
+    data = Path(clip).read_bytes()
+    path.write_bytes(data.replace(struct.pack(">HxxHxx", *before), struct.pack(">HxxHxx", *after), 1))
+    return str(path)
+
+
+def ended(clip: str, path: Path, kind: bytes, seconds: float) -> str:
+    """A clip whose edit list ends the track of a kind, "vide" or "soun", early."""
+    data = Path(clip).read_bytes()
+    at = data.rindex(b"elst", 0, data.index(b"hdlr" + bytes(8) + kind)) + 12
+    path.write_bytes(data[:at] + struct.pack(">I", round(seconds * 1000)) + data[at + 4 :])
     return str(path)
 
 

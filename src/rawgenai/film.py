@@ -278,9 +278,7 @@ def _probe(path: str) -> Clip:
         context, rate = source.codec_context, source.average_rate or source.guessed_rate
         cut = any(entry.is_discard for entry in source.index_entries)
         sound, lead = _probe_sound(container)
-        # A fragmented clip has no frames in its index, and an edit list may end in the middle: then they are counted.
-        stated = source.frames and not cut
-        length = _time(source.duration, source) if stated else _counted(container)
+        length = _time(source.duration, source)
         if not rate or not length:
             raise _unusable("the clip", path, "has no frames")
         picture = Picture(
@@ -312,17 +310,6 @@ def _probe_sound(container: "InputContainer") -> tuple[Sound | None, int]:
         lead = max(0, round((_time(picture.start_time, picture) - _time(first, source)) * source.rate))
         return sound, lead if lead <= AAC_FRAME else AAC_FRAME + lead % AAC_FRAME
     return None, 0
-
-
-def _counted(container: "InputContainer") -> Fraction:
-    """Add up how long the frames are shown that a clip's edit list leaves, by reading all of it."""
-    source = container.streams.video[0]
-    start, end = None, 0
-    for packet in container.demux(source):
-        if packet.dts is not None and packet.pts is not None and not packet.is_discard:
-            start = packet.pts if start is None else min(start, packet.pts)
-            end = max(end, packet.pts + (packet.duration or 0))
-    return Fraction(0) if start is None else _time(end - start, source)
 
 
 def _base(source: "VideoStream | AudioStream") -> Fraction:
@@ -433,7 +420,7 @@ def _spliced(
 ) -> Iterator[T]:
     """Put reels one behind the other, each ``fade`` items over the end of the one before; the share grows from 0 to 1.
 
-    Each reel yields exactly as many items as its span says.
+    Each reel yields at least as many items as its span says.
     """
     leaving: Iterator[T] = iter(())
     for number, (reel, span) in enumerate(zip(reels, spans, strict=True)):
@@ -497,9 +484,9 @@ def _even(picture: Picture) -> tuple[int, int]:
 
 
 def _reel(clip: Clip, count: int, canvas: Canvas) -> Iterator["VideoFrame"]:
-    """Decode exactly so many frames of a clip, at the film's rate: each moment shows the frame that the clip shows.
+    """Decode so many frames of a clip, at the film's rate: each moment shows the frame that the clip shows then.
 
-    Where the clip ends early, its last frame stays.
+    Where the clip ends early, its last frame stays; where it has more, there are more.
     """
     shown, number = None, 0
     with _opened(clip.path) as container:
@@ -508,7 +495,7 @@ def _reel(clip: Clip, count: int, canvas: Canvas) -> Iterator["VideoFrame"]:
         fit = _fitter(clip.picture, canvas)
         start = source.start_time or 0
         for frame in container.decode(source):
-            begins = min(count, round(_time((frame.pts or 0) - start, source) * canvas.rate))
+            begins = round(_time((frame.pts or 0) - start, source) * canvas.rate)
             if shown is not None:
                 yield from repeat(shown, begins - number)
                 number = max(number, begins)
@@ -635,8 +622,6 @@ def _slot(samples: int) -> int:
 
 def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, "Packet[Any]"]]:
     """Read a clip's packets of sound, each with its place on the grid that begins at ``origin``."""
-    from av import Packet
-
     if clip.sound is None:
         return
     with _opened(clip.path) as container:
@@ -646,10 +631,8 @@ def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, "Packet[Any
         up, down = (_base(source) * clip.sound.rate).as_integer_ratio()  # both 1, unless the clip counts otherwise
         for packet in _packets(container, source):
             at = shift + (packet.pts or 0) * up // down
-            if at >= begins and not packet.is_discard:
+            if at >= begins - clip.lead and not (packet.is_discard and at >= begins):
                 yield _slot(at), packet
-            elif begins - clip.lead <= at < begins:  # it says that it is not to be heard, which ends with its clip
-                yield _slot(at), Packet(bytes(packet))
 
 
 def _hush(rate: int, layout: str) -> bytes:

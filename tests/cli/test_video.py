@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -64,6 +65,7 @@ WRONG = [  # the file, the code, and what is said
     ("text.mp4", "invalid_usage", "is of an unknown format, not MP4"),
     ("list.mp4", "invalid_usage", "is of an unknown format, not MP4"),
     ("sound.mp4", "invalid_usage", "has no picture"),
+    ("no-pixels.mp4", "invalid_usage", "has no picture"),
     ("sound.m4a", "invalid_usage", "is M4A, not MP4"),
     ("film.webm", "invalid_usage", "is WebM or Matroska, not MP4"),
     ("garbled.mp4", "invalid_usage", "garbled"),
@@ -88,6 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "picture.mp4": corpus.picture("PNG"),
         "text.mp4": b"just some text, long enough to be looked at", "film.webm": b"\x1aE\xdf\xa3" + bytes(100),
         "list.mp4": b"ffconcat version 1.0\nfile good.mp4\n",
+        "no-pixels.mp4": data.replace(struct.pack(">HxxHxx", 256, 144), bytes(8)),
         "garbled.mp4": data.replace(b"mvhd", b"mvxx"),
     }  # fmt: skip
     for name, content in remux.items():

@@ -1,6 +1,5 @@
 """Films: every frame in its place, sound in step, what differs encoded and said; the last frame; nothing half done."""
 
-import struct
 from array import array
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -18,6 +17,7 @@ from footage import (
     RATE,
     RIGHT,
     beeps,
+    ended,
     hashes,
     heard,
     loudness,
@@ -25,6 +25,7 @@ from footage import (
     marks,
     remuxed,
     shades,
+    stretched,
     times,
     track,
     turned,
@@ -163,6 +164,27 @@ def test_a_fragmented_clip_is_copied_too(tmp_path: Path) -> None:
     near(beeps(made.file), [clip + second + 0.3 for clip in (0, 1.7, 3.4) for second in (0, 1)], 0.012)
 
 
+@pytest.mark.parametrize(("late", "heard_at"), [((0, 0.2), [0.2, 1.2]), ((0.2, 0), [0.8]), ((0.5, 0.4), [0.9])])
+@pytest.mark.parametrize("layout", ["stereo", "mono"])
+def test_sound_that_does_not_begin_with_its_picture_goes_by_it(
+    tmp_path: Path, late: tuple[float, float], heard_at: list[float], layout: str
+) -> None:
+    clip = remuxed(make(tmp_path / "a.mp4"), tmp_path / "b.mp4", picture_late=late[0], sound_late=late[1])
+    made = film.join([clip, make(tmp_path / "c.mp4", layout=layout), clip], str(tmp_path / "film.mp4"))
+    assert made.sound == ("copied" if layout == "stereo" else "encoded")
+    assert len(marks(made.file)) == 153
+    near(beeps(made.file), [*heard_at, 1.7, 2.7, *(3.4 + at for at in heard_at)], 0.012)
+
+
+def test_sound_that_an_edit_list_ends_is_silent_from_there(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", late=0.3)
+    cut = ended(clip, tmp_path / "b.mp4", b"soun", 0.8)
+    assert beeps(cut) == beeps(clip)[:1]
+    made = film.join([cut, clip], str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound) == ("copied", "copied")
+    near(beeps(made.file), [0.3, 2, 3], 0.012)
+
+
 @pytest.mark.parametrize("quarter", [LEFT, RIGHT, OVER])
 def test_turned_clips_that_are_alike_are_copied_and_stay_turned(
     tmp_path: Path, quarter: tuple[int, int, int, int]
@@ -247,6 +269,46 @@ def test_where_only_the_sound_differs_the_picture_is_copied(
     assert abs(heard(made.file) - 5.1) <= 0.001
 
 
+CONFIGURATIONS = [  # AudioSpecificConfig in hex, and whether it is AAC-LC alone
+    ("1190", True), ("119056e500", True), ("1210", True), ("1188", True), ("139056e5a0", False), ("2b92080", False),
+    ("1194", False), ("0990", False), ("", False), ("11", False), ("eb098800", False), ("1190aabbcc", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "plain"), CONFIGURATIONS)
+def test_only_plain_aac_is_copied(settings: str, plain: bool) -> None:
+    assert (
+        film.Sound("aac", RATE, "stereo", bytes.fromhex(settings.ljust(len(settings) + len(settings) % 2, "0"))).plain
+        is plain
+    )
+    assert not film.Sound("mp3", RATE, "stereo", bytes.fromhex("1190")).plain
+
+
+def test_sound_that_silence_cannot_be_put_into_is_encoded(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", sound="libmp3lame")
+    made = film.join([clip, make(tmp_path / "b.mp4", sound=None), clip], str(tmp_path / "film.mp4"))
+    assert (made.picture, made.sound) == ("copied", "encoded")
+    assert made.reasons == [f"{clip!r} has mp3 sound, not plain AAC-LC"]
+    near(beeps(made.file), [0, 1, 3.4, 4.4], 0.012)
+
+
+def test_a_stretched_clip_is_shown_as_wide_as_it_asks_for(tmp_path: Path) -> None:
+    plain = make(tmp_path / "a.mp4", size=(128, 144), sound=None)
+    narrow = make(tmp_path / "b.mp4", size=(128, 144), sound=None, grey=180)
+    wide = stretched(narrow, tmp_path / "c.mp4", (128, 144), (256, 144))
+    assert film.info(wide)[1:3] == (256, 144)
+    made = film.join([plain, wide], str(tmp_path / "film.mp4"))
+    column = [shades(made.file, (64, y))[-1] for y in (2, 30, 40, 72, 104, 114, 141)]
+    assert [shade > 100 for shade in column] == [False, False, True, True, True, False, False]
+
+
+def test_what_not_every_player_knows_is_encoded(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4", codec="mpeg2video", sound=None)
+    made = film.join([clip, clip], str(tmp_path / "film.mp4"))
+    assert made.reasons == [f"{clip!r} is mpeg2video, which not every player knows"]
+    assert film.info(made.file).codec == "h264"
+
+
 def test_another_shape_is_shown_whole_between_bars(tmp_path: Path) -> None:
     wide, tall = make(tmp_path / "a.mp4"), make(tmp_path / "b.mp4", mark=1, size=(144, 256), grey=180, sound=None)
     made = film.join([wide, tall], str(tmp_path / "film.mp4"))
@@ -305,7 +367,7 @@ def test_a_colour_stays_what_it_is_where_the_film_counts_colours_another_way(
 
 def test_a_clip_that_an_edit_list_cuts_is_encoded_as_it_is_shown(tmp_path: Path) -> None:
     plain = make(tmp_path / "a.mp4")
-    cut = remuxed(make(tmp_path / "b.mp4", mark=1), tmp_path / "c.mp4", start=30)
+    cut = remuxed(make(tmp_path / "b.mp4", mark=1), tmp_path / "c.mp4", picture_late=-1, sound_late=-1)
     made = film.join([plain, cut], str(tmp_path / "film.mp4"))
     assert (made.picture, made.reasons) == ("encoded", [f"{cut!r} is cut by an edit list"])
     assert marks(made.file) == [(0, number) for number in range(51)] + [(1, number) for number in range(30, 51)]
@@ -430,19 +492,19 @@ def number_of(clip: str, folder: Path) -> int:
 
 
 def test_an_edit_list_at_the_beginning_moves_no_last_frame(tmp_path: Path) -> None:
-    cut = remuxed(make(tmp_path / "a.mp4"), tmp_path / "b.mp4", start=30)
+    cut = remuxed(make(tmp_path / "a.mp4"), tmp_path / "b.mp4", picture_late=-1, sound_late=-1)
     assert len(marks(cut)) == 21
     assert number_of(cut, tmp_path) == 50
 
 
-@pytest.mark.parametrize("shown", [50, 45, 39, 30, 12, 1])
-def test_an_edit_list_that_ends_early_names_the_last_frame(tmp_path: Path, shown: int) -> None:
-    data = Path(make(tmp_path / "a.mp4", frames=51, sound=None)).read_bytes()
-    at = data.index(b"elst") + 12
-    (tmp_path / "b.mp4").write_bytes(data[:at] + struct.pack(">I", round(shown * 1000 / 30)) + data[at + 4 :])
-    seen = marks(str(tmp_path / "b.mp4"))
+@pytest.mark.parametrize("shown", [50, 45, 41, 40, 39, 30, 21, 20, 19, 12, 1])
+@pytest.mark.parametrize("bframes", [0, 3])
+def test_an_edit_list_that_ends_early_names_the_last_frame(tmp_path: Path, shown: int, bframes: int) -> None:
+    clip = make(tmp_path / "a.mp4", frames=51, sound=None, bframes=bframes)
+    cut = ended(clip, tmp_path / "b.mp4", b"vide", shown / 30)
+    seen = marks(cut)
     assert abs(len(seen) - shown) <= 1
-    assert number_of(str(tmp_path / "b.mp4"), tmp_path) == seen[-1][1] == len(seen) - 1
+    assert number_of(cut, tmp_path) == seen[-1][1] == len(seen) - 1
 
 
 def test_the_colours_of_the_last_frame_are_the_clips(tmp_path: Path) -> None:
