@@ -94,7 +94,7 @@ def test_a_continued_line_is_one_command() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_command_in_a_code_block_is_overlooked(page: Path) -> None:
     blocks = "\n".join(_pages.blocks(read(page), *SHELL)).replace("Usage: rawgenai", "")
-    said = re.findall(r"(?<![\w/.`])rawgenai(?= (?:dashscope|config|completion \w+ |-))", blocks)
+    said = re.findall(r"(?<![\w/.`])rawgenai(?= (?:dashscope|config|video|completion \w+ |-))", blocks)
     assert len(said) == len(_pages.examples(read(page), *SHELL))
 
 
