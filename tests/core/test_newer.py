@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from test_rules import legal, name_of
 
-from rawgenai.dashscope import rules, wire
+from rawgenai.config import Settings
+from rawgenai.dashscope import rules, tasks, wire
 from rawgenai.dashscope.budget import bill
 from rawgenai.dashscope.models import MODELS, Model
 from rawgenai.dashscope.recovery import _limit
 from rawgenai.dashscope.spec import Spec
 from rawgenai.emulator import sender
 from rawgenai.errors import RawgenaiError
+from rawgenai.ledger import Ledger
 from rawgenai.message import Media, Send
 
 IMAGE, VIDEO, SOUND = "https://example.com/a.png", "https://example.com/a.mp4", "https://example.com/a.mp3"
@@ -310,3 +312,29 @@ def test_the_usage_is_as_the_reference_shows_it(
     task = wire.parse_created(send(wire.create_request(legal(row, **given), row)))
     answers = [json.loads(send(wire.status_request(task.task_id)).body) for _ in range(4)]
     assert answers[-1]["usage"] == usage
+
+
+# --- what the ledger is told -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "mode", "seconds"),
+    [
+        (Spec("a", model="wan3.0-video", duration=-1), "t2v", None),  # as the model sees fit
+        (Spec("a", model="wan3.0-video", image=IMAGE), "i2v", 5),
+        (Spec("a", model="wan3.0-video", first_frame=IMAGE, last_frame=IMAGE, duration=30), "kf2v", 30),
+        (Spec("a", model="wan3.0-video", refs=(IMAGE,)), "r2v", 5),
+        (Spec("a", model="wan2.7-i2v", first_frame=IMAGE), "kf2v", 5),
+        (Spec("a", model="wan2.7-videoedit", video=VIDEO), "edit", None),  # as the input
+        (Spec("a", model="wan2.7-videoedit", video=VIDEO, duration=3), "edit", 3),
+        (Spec("a", model="happyhorse-1.0-video-edit", video=VIDEO), "edit", None),
+    ],
+)
+def test_the_ledger_is_told_the_mode_of_the_inputs_and_a_length_that_is_known(
+    tmp_path: Path, send: Send, spec: Spec, mode: str, seconds: int | None
+) -> None:
+    book = Ledger(str(tmp_path / "tasks.db"))
+    task = tasks.create(spec, settings=Settings(None, None, "emulator", "test"), send=send, ledger=book)
+    row = book.find(task.task_id)
+    assert row is not None
+    assert (row.mode, row.duration) == (mode, seconds)

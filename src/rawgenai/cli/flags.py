@@ -61,7 +61,7 @@ _ASKING = (
     ),
     click.option("--negative", metavar="TEXT", help="What must not be in the clip; up to 500 characters."),
     click.option("--audio", is_flag=True, default=None, help="Make sound (wan2.6-i2v-flash)."),
-    click.option("--no-audio", is_flag=True, default=None, help="Make no sound (wan2.6-r2v-flash)."),
+    click.option("--no-audio", is_flag=True, default=None, help="Make no sound (wan2.6-r2v-flash, wan3.0)."),
     click.option(
         "--audio-url", metavar="FILE|URL",
         help="Sound to use: WAV or MP3, 3 to 30 s (wan2.5, wan2.6, wan2.7; t2v, i2v; wan3.0).",
@@ -73,7 +73,7 @@ _ASKING = (
     click.option("--shot-type", metavar="TYPE", help="single or multi (wan2.6)."),
     click.option(
         "--prompt-extend/--no-prompt-extend", default=None,
-        help="Let the API rewrite the prompt; not for r2v.  [default: on]",
+        help="Let the API rewrite the prompt; not for wan2.6 r2v and happyhorse.  [default: on]",
     ),
     click.option("--watermark", is_flag=True, default=None, help='Add the watermark "AI生成".'),
     click.option(
