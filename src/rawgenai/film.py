@@ -27,8 +27,12 @@ T = TypeVar("T")
 Colours = tuple[int, int, int]  # matrix, primaries and transfer, by H.273; 2 is unknown
 Timed = tuple[float, "Packet[Any]"]  # when it is decoded, in seconds
 
-VIDEO_ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "h264_mf")  # H.264, the first that PyAV has
-VIDEO_OPTIONS = {"crf": "18", "preset": "fast"}  # of libx264; at this rate nobody sees a difference
+VIDEO_ENCODERS = {  # H.264, the first that PyAV has -> its options for a quality that nobody tells from the clip's own
+    "libx264": {"crf": "18", "preset": "fast"},
+    "libopenh264": {"b": "12M"},
+    "h264_videotoolbox": {"b": "12M"},
+    "h264_mf": {"b": "12M"},
+}
 LONGEST_FADE = 60  # seconds
 COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")  # what MP4 may hold and players know
 # Opening an MP4 reads and decodes its beginning to learn what its index says already, unless it is told not to.
@@ -631,7 +635,7 @@ def _aac(clip: Clip, start: int, origin: int) -> Iterator[tuple[int, "Packet[Any
         up, down = (_base(source) * clip.sound.rate).as_integer_ratio()  # both 1, unless the clip counts otherwise
         for packet in _packets(container, source):
             at = shift + (packet.pts or 0) * up // down
-            if at >= begins - clip.lead and not (packet.is_discard and at >= begins):
+            if at >= begins - clip.lead:
                 yield _slot(at), packet
 
 
@@ -772,7 +776,8 @@ def _picture_track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
                 plan.clips, container.add_stream_from_template(template.streams.video[0], opaque=True)
             )
     canvas = _canvas(first)
-    made = container.add_stream(_video_encoder(), rate=canvas.rate, options=dict(VIDEO_OPTIONS))
+    encoder = _video_encoder()
+    made = container.add_stream(encoder, rate=canvas.rate, options=dict(VIDEO_ENCODERS[encoder]))
     stream = cast("VideoStream", made)
     stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, "yuv420p"
     context = stream.codec_context
@@ -820,19 +825,18 @@ def _length_of(part: str) -> float:
 
 
 def _last_shown(path: str) -> "VideoFrame":
-    """Decode from the last key frame to the end; from the beginning, where an edit list lets none of that be seen."""
+    """Decode from the last key frame before the end to the last frame that an edit list leaves."""
     with _opened(path) as container:
         if not container.streams.video or container.streams.video[0].codec_context is None:
             raise _unusable("the clip", path, "has no picture that can be decoded")
         source = container.streams.video[0]
         source.thread_type = "AUTO"
-        for offset in ((source.start_time or 0) + (source.duration or 0), source.start_time or 0):
-            container.seek(offset, stream=source)
-            last = None
-            for frame in container.decode(source):
-                last = frame
-            if last is not None:
-                return last
+        container.seek((source.start_time or 0) + (source.duration or 0), stream=source)
+        last = None
+        for frame in container.decode(source):
+            last = frame
+    if last is not None:
+        return last
     raise _unusable("the clip", path, "has no frame that can be decoded")
 
 

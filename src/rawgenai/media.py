@@ -489,11 +489,11 @@ def matrix(path: str) -> bytes:
     """
     with _open(path) as file:
         dry, size = cast("BinaryIO", _Dry(file)), os.fstat(file.fileno()).st_size
-        for _, *moov in (box for box in _boxes(dry, 0, size) if box[0] == b"moov"):
-            for _, *trak in (box for box in _boxes(dry, *moov) if box[0] == b"trak"):
-                body = _body(dry, *_child(dry, (trak[0], trak[1]), "tkhd"))
-                if any(_track_sides(dry, *trak)):
-                    return body[52:88] if body[0] else body[40:76]
+        moov = [at for name, *at in _boxes(dry, 0, size) if name == b"moov"]
+        traks = [at for name, *at in _boxes(dry, *moov[0]) if name == b"trak"] if moov else []
+        for trak in (trak for trak in traks if any(_track_sides(dry, *trak))):
+            body = _body(dry, *_child(dry, (trak[0], trak[1]), "tkhd"))
+            return body[52:88] if body[0] else body[40:76]
     return b""
 
 
