@@ -223,7 +223,7 @@ def test_what_click_complains_of_is_an_envelope(argv: list[str], code: str) -> N
 
 
 @pytest.mark.parametrize(
-    "argv", [["video"], ["--fast"], ["dashscope", "image"], ["dashscope", "video", "ls"], ["config", "ls"]]
+    "argv", [["vids"], ["--fast"], ["dashscope", "image"], ["dashscope", "video", "ls"], ["config", "ls"]]
 )
 def test_an_unknown_command_is_an_envelope(argv: list[str]) -> None:
     done = invoke(*argv)
