@@ -34,6 +34,8 @@ from rawgenai import film, media
 from rawgenai.emulator.render import BARS, draw
 from rawgenai.errors import RawgenaiError
 
+pytestmark = pytest.mark.slow  # clips are encoded: half a minute; tests/cli/test_video.py joins some by default
+
 
 def near(found: Sequence[float], expected: Sequence[float], within: float) -> None:
     assert len(found) == len(expected), (found, expected)
