@@ -11,8 +11,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import click
 import pytest
 from invoking import Result, create, invoke
+
+from rawgenai.cli.command import Command
 
 URL = "https://example.com/a.png"
 COMMANDS = [
@@ -229,6 +232,14 @@ def test_an_unknown_command_is_an_envelope(argv: list[str]) -> None:
     done = invoke(*argv)
     assert (done.code, done.status) == ("invalid_usage", 2)
     assert argv[-1] in done.envelope["error"]["message"]
+
+
+def test_a_bare_context_that_came_first_takes_no_help_away() -> None:
+    command = Command("x")
+    command.get_params(click.Context(command))
+    help_option = command.get_help_option(command.make_context("x", []))
+    assert help_option is not None
+    assert sorted(help_option.opts) == ["--help", "-h"]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -9,12 +9,17 @@ import click
 
 from rawgenai.cli import streams
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP = ["-h", "--help"]
+CONTEXT = {"help_option_names": HELP, "max_content_width": 100}
 _TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}  # Go's, in any case
 
 
 class Helpful(click.Command):
     """A command whose help goes to stdout as all our text does: seen to be out, or an error that says why not."""
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name them without asking the context: click keeps what the first one said, and a bare one knows no -h."""
+        return HELP
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Give click's own --help another way to print."""
