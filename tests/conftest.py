@@ -6,6 +6,7 @@
 import ipaddress
 import os
 import re
+import signal
 import socket
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ _FOREIGN = re.compile(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "platform: may be skipped in CI, where the operating system has no such thing")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: the commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
