@@ -34,7 +34,6 @@ from rawgenai.dashscope.models import (
     FORMATS,
     MODELS,
     PRICES_DATE,
-    REGIONS,
     SIZES,
     SIZES_27,
     Limits,
@@ -44,6 +43,7 @@ from rawgenai.dashscope.spec import INLINE, INPUTS, Input
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
+from rawgenai.regions import REGIONS
 
 DOCS = Path(__file__).parent
 
@@ -178,9 +178,17 @@ def sizes() -> None:
 
 
 def regions() -> None:
-    """Print the base URL of every region that has a shared one."""
-    rows = ((name, f"`https://{host}/api/v1`") for name, host in REGIONS.items() if host)
-    _table(("Region", "Base URL"), rows)
+    """Print the table of regions, one row a region."""
+    rows = (
+        (
+            row.name,
+            f"`{row.id}`",
+            f"`{row.base_url()}`" if row.base_url() else "none: only workspaces have one",
+            f"`{row.base_url('WORKSPACE')}`",
+        )
+        for row in REGIONS.values()
+    )
+    _table(("Region", "The API calls it", "Base URL", "Base URL of a workspace"), rows)
 
 
 # --- errors --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Settings: environment, then config file, then credentials files, then default (design, ruling 17).
 
 Floor 1. Rule: every setting is a row of ``SETTINGS``, and a row says all there is to know about a setting.
-No message here ever holds a value, because a value may be the key.
+No message here ever holds a value, because a value may be the key. A region becomes a base URL here.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rawgenai import files
+from rawgenai import files, regions
 from rawgenai.errors import RawgenaiError
 from rawgenai.secret import ENVIRON, Secret
 
@@ -53,6 +53,29 @@ def check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def check_region(value: str) -> str:
+    """A region by our name or the API's id; our name of it."""
+    row = regions.find(value)
+    if row is None:
+        raise ValueError(f"is not one of {regions.listed()}")
+    return row.name
+
+
+def check_workspace(value: str) -> str:
+    """A workspace's id, which becomes the first label of a host's name (reference 6; a label has 63 characters)."""
+    value = value.strip()
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]{0,62}", value):
+        raise ValueError("is not 1 to 63 letters, digits, '-' and '_', the first one a letter or a digit")
+    return value
+
+
+def is_stand_in(base_url: str) -> bool:
+    """Tell whether a base URL is the emulator or this machine, which stands for every region: nothing there is real."""
+    from urllib.parse import urlsplit
+
+    return base_url == EMULATOR or _is_loopback(urlsplit(base_url).hostname or "")
+
+
 def _is_loopback(host: str) -> bool:
     from ipaddress import ip_address
 
@@ -71,8 +94,9 @@ class Setting(NamedTuple):
     sentence: str  # what it is, for people
     environ: tuple[str, ...]  # environment variables, the first one set wins; empty counts as not set
     check: Callable[[str], str]
-    default: str | None = None
+    default: "Callable[[Mapping[str, str]], Found | None] | None" = None
     secret: bool = False
+    listed_whole: bool = False  # not masked in a list: a word that everybody knows
     credentials: str | None = None  # its name in ~/.alibabacloud/credentials
     plain: str | None = None  # a file below the home folder that holds nothing else
 
@@ -90,7 +114,18 @@ SETTINGS = {
         sentence=f"the base URL of the DashScope API in your region, or {EMULATOR}",
         environ=("DASHSCOPE_BASE_URL", "DASHSCOPE_HTTP_BASE_URL"),
         check=check_base_url,
-        default="https://dashscope.aliyuncs.com/api/v1",
+        default=lambda environ: _at(lookup("dashscope_region", environ), environ),
+    ),
+    "dashscope_region": Setting(
+        sentence=f"the region where there is no base URL: {', '.join(regions.REGIONS)}",
+        environ=("DASHSCOPE_REGION",),
+        check=check_region,
+        listed_whole=True,
+    ),
+    "dashscope_workspace": Setting(
+        sentence="the id of your workspace, for its own host in the region",
+        environ=("DASHSCOPE_WORKSPACE",),
+        check=check_workspace,
     ),
 }
 
@@ -118,18 +153,65 @@ class Settings:
     api_key_source: str | None
     base_url: str  # without a slash at the end, or "emulator"
     base_url_source: str
+    named_region: str | None = None  # of regions.REGIONS, by an argument or a setting; None: nobody named one
+
+    @property
+    def region(self) -> str | None:
+        """The region, of regions.REGIONS: its host's, else the one that was named; None where neither tells."""
+        return regions.of_url(self.base_url) or self.named_region
 
 
-def load(environ: Mapping[str, str] = ENVIRON) -> Settings:
-    """The settings in force. Under the emulator no key is looked for. Raises RawgenaiError config_error."""
-    url = lookup("dashscope_base_url", environ)
-    key = None if url and url.value == EMULATOR else lookup("dashscope_api_key", environ)
+def load(environ: Mapping[str, str] = ENVIRON, *, region: str | None = None) -> Settings:
+    """The settings in force, with the base URL of ``region`` where one is named, such as ``"singapore"``.
+
+    A base URL that is set wins over a region that is set, and a region that is named here over both; but the emulator
+    and what is on this machine stay what they are, so that a trial never turns into a paid task: a region then only
+    says by whose models and prices to judge. Under the emulator no key is looked for. Raises RawgenaiError:
+    `config_error`, also for a region that needs a workspace where none is set, and `invalid_usage` for a word that is
+    no region.
+    """
+    url = _stated("dashscope_base_url", environ)
+    named: Found | None = None
+    if region is not None:
+        named = _argument(region)
+        url = url if url and is_stand_in(url.value) else None
+    elif url is None or regions.of_url(url.value) is None:  # a host that is a region's own says more than a setting
+        named = lookup("dashscope_region", environ)
+    url = url or _at(named, environ)
+    if url is None:
+        raise _no_workspace(named)
+    key = None if url.value == EMULATOR else lookup("dashscope_api_key", environ)
     return Settings(
         api_key=Secret(key.value) if key else None,
         api_key_source=key.source if key else None,
-        base_url=url.value if url else "",
-        base_url_source=url.source if url else "",
+        base_url=url.value,
+        base_url_source=url.source,
+        named_region=named.value if named else None,
     )
+
+
+def _argument(region: str) -> Found:
+    try:
+        return Found(check_region(region), "--region")
+    except ValueError as error:
+        raise RawgenaiError("invalid_usage", f"the region {region[:80]!r} {error}") from None
+
+
+def _at(region: Found | None, environ: Mapping[str, str]) -> Found | None:
+    """The base URL of a region, Beijing's without one; None where it needs a workspace and there is none."""
+    workspace = lookup("dashscope_workspace", environ)
+    row = regions.REGIONS[region.value if region else regions.DEFAULT]
+    url = row.base_url(workspace.value if workspace else None)
+    if url is None:
+        return None
+    return Found(url, f"region {row.name} by {region.source}" if region else "default")
+
+
+def _no_workspace(region: Found | None) -> RawgenaiError:
+    where = f"{region.value} (by {region.source})" if region else regions.DEFAULT
+    command = "`rawgenai config set dashscope_workspace ID`"
+    message = f"the region {where} has no shared host, only workspaces have one: name yours by {command}"
+    return RawgenaiError("config_error", f"{message}, or in DASHSCOPE_WORKSPACE; the console shows its id")
 
 
 def fingerprint(settings: Settings) -> str:
@@ -143,6 +225,12 @@ def fingerprint(settings: Settings) -> str:
 def lookup(name: str, environ: Mapping[str, str] = ENVIRON) -> Found | None:
     """The value in force of one setting, checked. Raises RawgenaiError: invalid_key, config_error."""
     name = check_name(name)
+    default = SETTINGS[name].default
+    return _stated(name, environ) or (default(environ) if default else None)
+
+
+def _stated(name: str, environ: Mapping[str, str]) -> Found | None:
+    """The value of one setting that somebody has set."""
     for source in _SOURCES:
         try:
             found = source(name, environ)
@@ -200,7 +288,11 @@ def unset(name: str, environ: Mapping[str, str] = ENVIRON) -> bool:
 def list_values(environ: Mapping[str, str] = ENVIRON) -> dict[str, Found]:
     """Every setting that has a value, masked, with its source. Raises RawgenaiError config_error."""
     found = {name: lookup(name, environ) for name in SETTINGS}
-    return {name: Found(mask(each.value), each.source) for name, each in found.items() if each}
+    return {
+        name: each if SETTINGS[name].listed_whole else Found(mask(each.value), each.source)
+        for name, each in found.items()
+        if each
+    }
 
 
 def _change(change: Callable[[dict[str, Any]], dict[str, Any]], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -312,8 +404,4 @@ def _in_plain_file(name: str, environ: Mapping[str, str]) -> Found | None:
     return Found(_read(file), f"key file {file}")
 
 
-def _by_default(name: str, environ: Mapping[str, str]) -> Found | None:  # noqa: ARG001 - a source like the others
-    return Found(default, "default") if (default := SETTINGS[name].default) else None
-
-
-_SOURCES = (_in_environment, _in_config_file, _in_credentials_file, _in_plain_file, _by_default)
+_SOURCES = (_in_environment, _in_config_file, _in_credentials_file, _in_plain_file)

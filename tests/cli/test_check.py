@@ -14,9 +14,9 @@ from faulty import CLOSE, KEY, Step, closed_port, hang, header, rawgenai, refuse
 from rawgenai import config
 from rawgenai.config import Settings
 from rawgenai.dashscope import checking, tasks
-from rawgenai.dashscope.models import REGIONS
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Request, Response, Send
+from rawgenai.regions import REGIONS
 from rawgenai.secret import Secret
 
 CHECK = ("dashscope", "check")
@@ -59,7 +59,7 @@ class Fake:
     def sender(self, settings: Settings) -> Send:
         assert settings.api_key is not None
         host = urlsplit(settings.base_url).hostname
-        region = next((name for name, shared in REGIONS.items() if shared == host), "elsewhere")
+        region = next((row.name for row in REGIONS.values() if row.host == host), "elsewhere")
 
         def send(request: Request, receive: object = None) -> Response:
             assert (request.method, request.url, request.body) == ("GET", "tasks/?page_size=1", None)
@@ -82,7 +82,7 @@ def failure(check: Callable[[], object]) -> RawgenaiError:
     return raised.value
 
 
-@pytest.mark.parametrize("region", [name for name, host in REGIONS.items() if host])
+@pytest.mark.parametrize("region", [name for name, row in REGIONS.items() if row.host])
 def test_the_region_is_named(region: str) -> None:
     found = checking.check(settings=settings(checking.REGION_URLS[region]), sender=Fake(**{region: 200}).sender)
     assert found.region == region

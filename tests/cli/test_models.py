@@ -10,7 +10,8 @@ import pytest
 from invoking import Result, invoke
 from terminal import COLUMNS, at_terminal, play
 
-from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, MODES, REGIONS, Model
+from rawgenai.dashscope.models import DEFAULT_MODELS, MODELS, MODES, Model
+from rawgenai.regions import REGIONS
 
 MODELS_COMMAND = ("dashscope", "video", "models")
 
@@ -160,7 +161,7 @@ def test_filters_add_up_to_nothing_too() -> None:
         (
             ["--region", "tokyo"],
             "invalid_usage",
-            "--region 'tokyo' is not one of beijing, singapore, virginia, frankfurt",
+            "'tokyo' is not one of beijing (cn-beijing), singapore (ap-southeast-1), virginia (us-east-1), frankfurt",
         ),
         (["wan2.6-t2v", "wan2.6-i2v"], "invalid_usage", "unexpected extra argument"),
     ],

@@ -11,6 +11,7 @@ from rawgenai.cli import run
 from rawgenai.dashscope import loading, roster, submitting, wire
 from rawgenai.dashscope.models import MODELS, Limits, Model
 from rawgenai.dashscope.spec import Spec
+from rawgenai.config import Settings
 from rawgenai.errors import RawgenaiError
 
 Write = Callable[[Any], Path]
@@ -96,7 +97,7 @@ def test_a_model_of_the_file_is_asked_for_as_its_row_says(write: Write) -> None:
     body: Any = wire.create_request(loaded, model).body
     assert body["model"] == "wan9-i2v"
     assert body["input"]["media"] == [{"type": "first_frame", "url": "https://example.com/a.png"}]
-    assert submitting.order(spec, "emulator")[0].model.name == "wan9-i2v"
+    assert submitting.order(spec, EMULATED)[0].model.name == "wan9-i2v"
 
 
 def test_the_example_on_the_page_is_read(write: Write) -> None:

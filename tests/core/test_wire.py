@@ -947,30 +947,3 @@ def test_a_download_that_failed_says_why(
     error = wire.download_failure(answer, url, fault)
     assert (error.code, error.api_code) == (code, api_code)
     assert fault is None or fault in error.message
-
-
-@pytest.mark.parametrize(
-    ("base_url", "region"),
-    [
-        ("https://dashscope.aliyuncs.com/api/v1", "beijing"),
-        ("https://dashscope-intl.aliyuncs.com/api/v1", "singapore"),
-        ("https://dashscope-us.aliyuncs.com/api/v1", "virginia"),
-        ("https://ws.eu-central-1.maas.aliyuncs.com/api/v1", "frankfurt"),
-        ("https://ws.cn-beijing.maas.aliyuncs.com/api/v1", "beijing"),
-        ("https://ws.ap-northeast-1.maas.aliyuncs.com/api/v1", None),  # no model of the table is there
-        ("https://xcn-beijing.maas.aliyuncs.com/api/v1", None),
-        ("https://ws.cn-beijing.maas.aliyuncs.com.example.com/api/v1", None),
-        ("http://127.0.0.1:1/api/v1", None),
-        ("emulator", None),
-    ],
-)
-def test_a_base_url_belongs_to_a_region(base_url: str, region: str | None) -> None:
-    assert wire.region(base_url) == region
-
-
-def test_a_model_that_the_region_is_not_known_to_offer_is_warned_of() -> None:
-    us = MODELS["wan2.6-t2v-us"]
-    assert wire.region_warnings(us, "https://dashscope-us.aliyuncs.com/api/v1") == []
-    assert wire.region_warnings(us, "http://127.0.0.1:1/api/v1") == []  # nobody knows what is there
-    (warning,) = wire.region_warnings(us, PUBLIC)
-    assert warning == "wan2.6-t2v-us is not offered in beijing, as far as is known (it is in virginia)"

@@ -7,11 +7,12 @@ from typing import Any
 import click
 import pytest
 
+from rawgenai import regions
 from rawgenai.cli.create import create
 from rawgenai.cli.download import download
 from rawgenai.cli.status import status
 from rawgenai.dashscope import models, wire
-from rawgenai.dashscope.models import MODELS, REGIONS, SIZES, Model
+from rawgenai.dashscope.models import MODELS, SIZES, Model
 from rawgenai.dashscope.spec import INPUTS, Input
 from rawgenai.errors import CODES, STATUSES
 
@@ -120,9 +121,9 @@ def test_regions_are_the_specified_ones() -> None:
     rows = table("specification.md", "API Regions")
     for row in rows:
         name = row["Region"].split()[0].lower()
-        assert f"https://{REGIONS[name]}/api/v1" == row["Base URL"]
-        assert wire.region(row["Base URL"]) == name
-    assert {row["Region"].split()[0].lower() for row in rows} == {name for name, host in REGIONS.items() if host}
+        assert regions.REGIONS[name].base_url() == row["Base URL"]
+        assert regions.of_url(row["Base URL"]) == name
+    assert {row["Region"].split()[0].lower() for row in rows} == set(regions.shared_urls())
 
 
 def test_the_limits_of_references_are_the_specified_ones() -> None:

@@ -6,6 +6,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command
+from rawgenai.cli.region import regional
 
 _EXAMPLES = """\b
 Examples:
@@ -14,9 +15,10 @@ Examples:
 
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="Check the key, the region and the connection; costs nothing.")
+@regional()
 @click.option("--all-regions", is_flag=True, help="Where the key is refused, ask the other regions' official hosts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the envelope at a terminal, too.")
-def check(*, all_regions: bool, as_json: bool) -> dict[str, Any] | str:
+def check(*, region: str | None, all_regions: bool, as_json: bool) -> dict[str, Any] | str:
     """Check the key, the region and the connection, by one question that changes nothing and costs nothing.
 
     The key goes to the configured host alone, unless --all-regions is given.
@@ -24,7 +26,7 @@ def check(*, all_regions: bool, as_json: bool) -> dict[str, Any] | str:
     from rawgenai import config, envelope
     from rawgenai.dashscope import checking
 
-    settings = config.load()
+    settings = config.load(region=region)
     streams.emulated(settings.base_url)
     found = checking.check(all_regions=all_regions, settings=settings)
     emulated = checking.is_emulated(found)

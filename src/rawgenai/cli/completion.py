@@ -119,9 +119,9 @@ def _modes(_ctx: click.Context) -> Words:
 
 
 def _regions(_ctx: click.Context) -> Words:
-    from rawgenai.dashscope.models import REGIONS
+    from rawgenai.regions import REGIONS
 
-    yield from ((region, None) for region in REGIONS)
+    yield from ((name, row.id) for name, row in REGIONS.items())
 
 
 def _settings(_ctx: click.Context) -> Words:

@@ -7,6 +7,7 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command
 from rawgenai.cli.flags import asking, checked_key, spec_of
+from rawgenai.cli.region import regional, words
 
 _EXAMPLES = """\b
 Examples:
@@ -24,6 +25,7 @@ The mode follows from the inputs: a prompt alone is text-to-video (t2v), --image
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="Create a video generation task.")
 @asking
+@regional()
 def create(
     prompt: str | None,
     prompt_file: str | None,
@@ -36,13 +38,14 @@ def create(
     max_seconds: float | None,
     idempotency_key: str | None,
     quiet: bool,
+    region: str | None,
     **given: Any,
 ) -> dict[str, Any] | str:
     """Create a video generation task.
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import roster
+    from rawgenai.dashscope import roster, rules
 
     key = checked_key(idempotency_key, no_ledger=no_ledger)
     spec = spec_of(prompt, prompt_file, refs, given)
@@ -52,17 +55,18 @@ def create(
     spec, model, _ = loading.prepare(spec, strict=strict)
     from rawgenai import config, envelope
 
-    settings = config.load()
+    settings = config.load(region=region)
+    rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     warn = streams.warner(quiet=quiet)
     if max_cost is not None or max_seconds is not None or dry_run is not None:
         from rawgenai.dashscope import budget
 
-        bill = budget.bill(spec, model, settings.base_url)
+        bill = budget.bill(spec, model, settings.base_url, region=settings.region)
         budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
         if dry_run is not None:
             from rawgenai.cli import dryrun
 
-            return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
+            return dryrun.answer(spec, settings, dry_run, bill, quiet=quiet)
     from rawgenai.dashscope import tasks
     from rawgenai.ledger import Ledger
 
@@ -73,8 +77,6 @@ def create(
         task = tasks.create(spec, key=key, settings=settings, ledger=book, strict=strict, warn=warn, progress=progress)
     if not quiet and streams.is_person():
         shortest, longest = model.minutes
-        streams.err(
-            f"{model.name} usually takes {shortest} to {longest} minutes;"
-            f" wait with: rawgenai dashscope video wait {task.task_id}"
-        )
+        wait = " ".join(["rawgenai dashscope video wait", task.task_id, *words(region)])
+        streams.err(f"{model.name} usually takes {shortest} to {longest} minutes; wait with: {wait}")
     return envelope.success(task_id=task.task_id, status=task.status)

@@ -7,6 +7,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Option
+from rawgenai.cli.region import regional, settings_of
 
 _EXAMPLES = """\b
 Example:
@@ -19,8 +20,9 @@ Example:
     "--output", "-o", cls=Option, code="missing_output", required=True, metavar="FILE.mp4",
     help="Where the clip goes; an existing file is replaced once the new one is whole.",
 )  # fmt: skip
+@regional()
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no warnings on stderr.")
-def download(task_id: str, output: str, *, quiet: bool) -> dict[str, Any]:
+def download(task_id: str, output: str, *, region: str | None, quiet: bool) -> dict[str, Any]:
     """Download the clip of a succeeded task.
 
     A cut download goes on where it stopped, also when the command is repeated. A clip can be fetched for 24 hours.
@@ -29,5 +31,6 @@ def download(task_id: str, output: str, *, quiet: bool) -> dict[str, Any]:
     from rawgenai.dashscope import tasks
 
     with streams.transfer(os.path.basename(output), quiet=quiet) as progress:
-        file = tasks.download(task_id, output, warn=streams.warner(quiet=quiet), progress=progress)
+        settings, warn = settings_of(region), streams.warner(quiet=quiet)
+        file = tasks.download(task_id, output, settings=settings, warn=warn, progress=progress)
     return envelope.success(task_id=task_id, file=file)

@@ -10,6 +10,7 @@ from rawgenai.cli import streams
 from rawgenai.message import Media, Request
 
 if TYPE_CHECKING:
+    from rawgenai.config import Settings
     from rawgenai.dashscope.budget import Bill
     from rawgenai.dashscope.spec import Spec
 
@@ -18,18 +19,18 @@ _KEY = "$DASHSCOPE_API_KEY"
 _LEAF = "\x00%d\x00"  # stands for a leaf while JSON is written; no text of a request can hold it
 
 
-def answer(spec: "Spec", base_url: str, form: str, bill: "Bill", *, quiet: bool) -> dict[str, Any] | str:
+def answer(spec: "Spec", settings: "Settings", form: str, bill: "Bill", *, quiet: bool) -> dict[str, Any] | str:
     """Write what would be sent, and what it would be billed, as an envelope or as a curl line.
 
     Raises RawgenaiError where it would be refused.
     """
     from rawgenai import envelope
-    from rawgenai.dashscope import budget, roster, wire
+    from rawgenai.dashscope import budget, roster, rules, wire
     from rawgenai.dashscope.spec import with_media
 
     warn = streams.warner(quiet=quiet)
     model, warnings = roster.select(spec)
-    for warning in [*warnings, *wire.region_warnings(model, base_url)]:
+    for warning in [*warnings, *rules.judge_region(model, settings.region, settings.named_region)]:
         warn(warning)
     uploads: dict[str | Media, str | Media] = {
         leaf: f"oss://UPLOADED/{name_of(leaf)}" for leaf in wire.to_upload(spec, model)
@@ -40,8 +41,8 @@ def answer(spec: "Spec", base_url: str, form: str, bill: "Bill", *, quiet: bool)
             warn("the local files that this request names as oss://UPLOADED/... are uploaded by create, not by curl")
         if streams.is_person() and not quiet:
             streams.err(budget.sentence(bill))
-        return curl(request, base_url)
-    return envelope.success(dry_run=True, request=shown(request, base_url), **budget.shown(bill))
+        return curl(request, settings.base_url)
+    return envelope.success(dry_run=True, request=shown(request, settings.base_url), **budget.shown(bill))
 
 
 def shown(request: Request, base_url: str) -> dict[str, Any]:

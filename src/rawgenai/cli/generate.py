@@ -11,6 +11,7 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command, Option
 from rawgenai.cli.flags import asking, checked_key, number, spec_of
+from rawgenai.cli.region import regional
 from rawgenai.cli.wait import how_to_go_on
 from rawgenai.cli.watching import Display, Stages, Watch
 from rawgenai.errors import RawgenaiError
@@ -38,6 +39,7 @@ again (--no-cache does), a task that was paid is waited for, a lost answer is lo
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="From prompt to file: create, wait and download.")
 @asking
+@regional()
 @click.option(
     "--output", "-o", cls=Option, code="missing_output", metavar="FILE.mp4",
     help="Where the clip goes.  [default: ai-video-wan-video/videos/TASK_ID.mp4 under $OUTPUT_DIR or output/]",
@@ -85,6 +87,7 @@ def generate(
     settle: float | None,
     request: str | None,
     evidence: str | None,
+    region: str | None,
     verbose: bool,
     quiet: bool,
     **given: Any,
@@ -93,7 +96,7 @@ def generate(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import roster
+    from rawgenai.dashscope import roster, rules
 
     warn = streams.warner(quiet=quiet)
     key = checked_key(idempotency_key, no_ledger=no_ledger)
@@ -111,15 +114,16 @@ def generate(
     spec, model, _ = loading.prepare(spec, strict=strict)
     from rawgenai import config
 
-    settings = config.load()
+    settings = config.load(region=region)
+    rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     from rawgenai.dashscope import budget
 
-    bill = budget.bill(spec, model, settings.base_url)
+    bill = budget.bill(spec, model, settings.base_url, region=settings.region)
     budget.check_budget(bill, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run is not None:
         from rawgenai.cli import dryrun
 
-        return dryrun.answer(spec, settings.base_url, dry_run, bill, quiet=quiet)
+        return dryrun.answer(spec, settings, dry_run, bill, quiet=quiet)
     from rawgenai.dashscope import generation, recovery, tasks, waiting
     from rawgenai.ledger import Ledger
 
@@ -156,7 +160,7 @@ def generate(
             stages.end()
             if stages.task is not None:
                 place = output or os.path.join(_folder(generation.FOLDER), f"{stages.task.task_id}.mp4")
-                streams.err(how_to_go_on([stages.task.task_id], place))
+                streams.err(how_to_go_on([stages.task.task_id], place, region))
             raise
         finally:
             stages.end()

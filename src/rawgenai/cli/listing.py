@@ -10,6 +10,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command, integer
+from rawgenai.cli.region import regional
 from rawgenai.ledger import STATES, STATUSES
 
 if TYPE_CHECKING:
@@ -58,9 +59,10 @@ def at_least_one(text: str | int) -> int:
 @click.option("--model", "-m", metavar="MODEL", help="Only those of this model.")
 @click.option("--since", type=moment, metavar="TIME", help="Only those since: 90m, 24h, 7d, or an ISO date or time.")
 @click.option("--limit", "-L", type=at_least_one, default=30, metavar="N", help="At most so many.  [default: 30]")
+@regional("Only those of this region; with --remote also by its list, not the configured one's.")
 @click.option("--remote", is_flag=True, help="Also ask the API for its list of the last 24 hours; needs a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the envelope at a terminal, too.")
-def list_(limit: int, *, remote: bool, as_json: bool, **wanted: Any) -> dict[str, Any] | str:
+def list_(limit: int, *, region: str | None, remote: bool, as_json: bool, **wanted: Any) -> dict[str, Any] | str:
     """List the tasks that the local ledger knows, newest first.
 
     hours_left is for how long a clip can surely still be downloaded: the API keeps it for 24 hours.
@@ -68,11 +70,13 @@ def list_(limit: int, *, remote: bool, as_json: bool, **wanted: Any) -> dict[str
     from rawgenai import config, envelope
     from rawgenai.dashscope import listing
 
-    settings = config.load() if remote else None
+    settings = config.load(region=region) if remote else None
     if settings is not None:
         streams.emulated(settings.base_url)
-    found = listing.list_tasks(limit + 1, remote=remote, settings=settings, **wanted)
+    found = listing.list_tasks(limit + 1, region=region, remote=remote, settings=settings, **wanted)
     entries, now = found[:limit], time.time()
+    if settings is not None and (sentence := listing.elsewhere(entries, settings, now)):
+        streams.err(sentence)
     if as_json or not streams.is_screen():
         return envelope.success(tasks=[listing.facts(entry, now) for entry in entries])
     if len(found) > limit:

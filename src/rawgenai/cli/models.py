@@ -7,6 +7,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command
+from rawgenai.cli.region import regional
 
 if TYPE_CHECKING:
     from rawgenai.dashscope.models import Limits, Model, Prices
@@ -27,7 +28,7 @@ The modes: t2v 文生视频, i2v 图生视频, r2v 参考生视频, kf2v 首尾�
 )
 @click.argument("model", required=False)
 @click.option("--mode", metavar="MODE", help="Only the models of a mode: t2v, i2v, r2v, kf2v, vace or edit.")
-@click.option("--region", metavar="REGION", help="Only what a region offers: beijing, singapore, virginia, frankfurt.")
+@regional("Only what a region offers: beijing, singapore, virginia, frankfurt.")
 @click.option("--json", "as_json", is_flag=True, help="Print the envelope at a terminal too, not a table.")
 def models(model: str | None, *, mode: str | None, region: str | None, as_json: bool) -> dict[str, Any] | str:
     """List the models: what each one takes, where, and its list price; or one MODEL in full.
@@ -36,14 +37,13 @@ def models(model: str | None, *, mode: str | None, region: str | None, as_json: 
     """
     from rawgenai import envelope
     from rawgenai.dashscope import roster, rules
-    from rawgenai.dashscope.models import MODES, REGIONS
+    from rawgenai.dashscope.models import MODES
     from rawgenai.errors import RawgenaiError
 
     known = roster.all_rows() if model is None else roster.rows_for(model)
     if model is not None and model not in known:
         raise RawgenaiError("invalid_model", f"{model!r} is no known model{rules.nearest(model, known)}")
     _check_word("--mode", mode, MODES)
-    _check_word("--region", region, REGIONS)
     asked = known.values() if model is None else [known[model]]
     rows = [row for row in asked if mode in (None, *row.modes) and region in (None, *row.regions)]
     if as_json or not streams.is_screen():
@@ -52,7 +52,18 @@ def models(model: str | None, *, mode: str | None, region: str | None, as_json: 
         return "No model is like that."
     if model is not None:
         return streams.drawn(lambda _: map(_page, rows))
-    return streams.drawn(lambda width: _tables(rows, region, width))
+    return streams.drawn(lambda width: _tables(rows, region or _configured(), width))
+
+
+def _configured() -> str | None:
+    """Name the region in force, whose prices people want to see; a wrong setting is said where something is asked."""
+    from rawgenai import config
+    from rawgenai.errors import RawgenaiError
+
+    try:
+        return config.load().region
+    except RawgenaiError:
+        return None
 
 
 def _check_word(flag: str, word: str | None, words: Collection[str]) -> None:
@@ -85,6 +96,8 @@ def shown(row: "Model") -> dict[str, Any]:
         features=sorted(row.features),
         sound=row.sound,
         regions=list(row.regions),
+        doubtful_regions=list(row.doubtful_regions) or None,
+        spellings=dict(row.spellings) or None,
         prompt_limit=row.prompt_limit,
         cjk_limit=row.cjk_limit,
         inputs=_inputs(row),
@@ -219,7 +232,8 @@ def _fitting(lines: list[list[str]], width: int, gap: int) -> list[int]:
 
 def _cells(row: "Model", region: str | None, comma: str) -> list[str]:
     default = " *" if _is_default(row) else ""
-    prices = _prices(row, region or row.regions[0], comma, rounded=True)
+    where = region if region in row.regions else row.regions[0]
+    prices = _prices(row, where, comma, rounded=True)
     seconds = _seconds(row, comma.strip(" "))
     return [row.name + default, seconds, prices, row.sound, ", ".join(row.regions)]
 
@@ -248,7 +262,7 @@ def _prices(row: "Model", region: str, comma: str = ", ", *, rounded: bool = Fal
 def _note(dropped: list[str], region: str | None) -> str:
     from rawgenai.dashscope.models import CURRENCY, PRICES_DATE, PRICES_NOTE
 
-    where = region or "beijing, else where the model is"
+    where = f"{region or 'beijing'}, else where the model is"
     prices = f"{CURRENCY}/s: the list price of a second, rounded, as of {PRICES_DATE}, in {where};"
     narrow = f" Too narrow for: {', '.join(dropped)}." if dropped else ""
     return (

@@ -7,6 +7,7 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command
 from rawgenai.cli.flags import number
+from rawgenai.cli.region import regional
 from rawgenai.errors import RawgenaiError
 
 if TYPE_CHECKING:
@@ -24,18 +25,22 @@ Examples:
     help="How long a task must stay absent from the API's list to count as never created.  [default: 180]",
 )  # fmt: skip
 @click.option("--timeout", type=number, metavar="S", help="Give up after so many seconds.  [default: 1800]")
+@regional("Settle and fetch what was submitted in this region, not in the configured one.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no warnings on stderr.")
-def recover(settle: float | None, timeout: float | None, *, quiet: bool) -> dict[str, Any]:
+def recover(settle: float | None, timeout: float | None, *, region: str | None, quiet: bool) -> dict[str, Any]:
     """Settle every submission whose outcome is unknown, and finish every download that was cut.
 
     It asks the API's list of tasks, and never submits anything.
     """
+    from rawgenai import config
     from rawgenai.dashscope import recovery, waiting
 
+    settings = config.load(region=region)
     with streams.transfer("download", quiet=quiet) as progress:
         done = recovery.recover(
             settle=recovery.SETTLE if settle is None else settle,
             timeout=waiting.TIMEOUT if timeout is None else timeout,
+            settings=settings,
             warn=streams.warner(quiet=quiet),
             progress=progress,
             say=(lambda _: None) if quiet else streams.err,
@@ -62,4 +67,5 @@ def _envelope(done: "Recovery") -> dict[str, Any]:
         delivered=[{"task_id": row.task_id, "file": row.file} for row in done.delivered],
         waiting=[row.task_id for row in done.waiting],
         failed=[{"task_id": row.task_id, "code": error.code} for row, error in done.failed],
+        elsewhere=[{"task_id": row.task_id, "base_url": row.base_url} for row in done.elsewhere] or None,
     )

@@ -6,6 +6,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command
+from rawgenai.cli.region import regional, settings_of
 
 if TYPE_CHECKING:
     from rawgenai.dashscope.wire import Task
@@ -18,13 +19,14 @@ Examples:
 
 @click.command(cls=Command, epilog=_EXAMPLES, short_help="Get the status of a task.")
 @click.argument("task_id", cls=Argument, code="missing_task_id")
+@regional()
 @click.option("--verbose", "-v", is_flag=True, help="Also show the clip's URL and the prompts.")
 @click.option("--quiet", "-q", is_flag=True, help="No warnings on stderr.")
-def status(task_id: str, *, verbose: bool, quiet: bool) -> dict[str, Any]:
+def status(task_id: str, *, region: str | None, verbose: bool, quiet: bool) -> dict[str, Any]:
     """Get the status of a task: pending, running, succeeded or canceled; a failed one is an error that says why."""
     from rawgenai.dashscope import tasks, wire
 
-    task = tasks.status(task_id, warn=streams.warner(quiet=quiet))
+    task = tasks.status(task_id, settings=settings_of(region), warn=streams.warner(quiet=quiet))
     if task.status == "failed":
         raise wire.failure(task)
     return shown(task, verbose=verbose)

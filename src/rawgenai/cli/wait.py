@@ -13,10 +13,12 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Option
 from rawgenai.cli.flags import number
+from rawgenai.cli.region import regional, settings_of, words
 from rawgenai.cli.watching import Display, Watch
 from rawgenai.errors import RawgenaiError
 
 if TYPE_CHECKING:
+    from rawgenai.config import Settings
     from rawgenai.dashscope.waiting import Look
     from rawgenai.dashscope.wire import Task
 
@@ -40,6 +42,7 @@ Examples:
 @click.option(
     "--poll-interval", type=number, metavar="S", help="Ask every so many seconds.  [default: 5, growing to 15]"
 )
+@regional()
 @click.option("--verbose", "-v", is_flag=True, help="Also show the clip's URL and the prompts.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no warnings on stderr.")
 def wait(
@@ -48,6 +51,7 @@ def wait(
     timeout: float | None,
     poll_interval: float | None,
     *,
+    region: str | None,
     verbose: bool,
     quiet: bool,
 ) -> dict[str, Any] | None:
@@ -64,13 +68,15 @@ def wait(
     for task_id in ids:
         wire.check_task_id(task_id)
     _check_output(output, ids)
+    settings = settings_of(region)
     with Display(_watch(ids), quiet=quiet) as display:
-        ending = _Ending(output, display, verbose=verbose, quiet=quiet)
+        ending = _Ending(output, display, settings, verbose=verbose, quiet=quiet)
         try:
             looks = tasks.wait_all(
                 ids,
                 timeout=waiting.TIMEOUT if timeout is None else timeout,
                 interval=poll_interval,
+                settings=settings,
                 warn=display.warn,
                 seen=display.seen,
                 sleep=display.sleep,
@@ -80,14 +86,14 @@ def wait(
             _each(len(ids), looks, ending)
         except KeyboardInterrupt:
             display.pause()
-            streams.err(how_to_go_on([task_id for task_id in ids if task_id not in ending.done], output))
+            streams.err(how_to_go_on([task_id for task_id in ids if task_id not in ending.done], output, region))
             raise
     return None
 
 
-def how_to_go_on(task_ids: list[str], output: str | None) -> str:
+def how_to_go_on(task_ids: list[str], output: str | None, region: str | None = None) -> str:
     """Say to who stopped waiting that the tasks were not stopped, and how to wait for them again."""
-    to = ["-o", output] if output else []
+    to = [*(["-o", output] if output else []), *words(region)]
     if len(task_ids) > _FEW:
         return f"{len(task_ids)} tasks are not stopped, only the waiting; to go on, run the same command again"
     they = f"{len(task_ids)} tasks are" if len(task_ids) > 1 else "the task is"
@@ -143,10 +149,13 @@ def _watch(ids: list[str]) -> Watch:
 class _Ending:
     """What becomes of a task that has ended: its clip on disk, its envelope."""
 
-    def __init__(self, output: str | None, display: Display, *, verbose: bool, quiet: bool) -> None:
+    def __init__(
+        self, output: str | None, display: Display, settings: "Settings | None", *, verbose: bool, quiet: bool
+    ) -> None:
         self.done: list[str] = []
         self._output = output
         self._display = display
+        self._settings = settings
         self._verbose = verbose
         self._quiet = quiet
 
@@ -170,7 +179,9 @@ class _Ending:
         output = (self._output or "").replace(_NAME, task.task_id)
         with streams.transfer(os.path.basename(output), quiet=self._quiet) as progress:
             warn = streams.warner(quiet=self._quiet)
-            return tasks.download(task.task_id, output, task=task, warn=warn, progress=progress)
+            return tasks.download(
+                task.task_id, output, task=task, settings=self._settings, warn=warn, progress=progress
+            )
 
 
 def _each(count: int, looks: Iterator["Look"], ending: _Ending) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from rawgenai import regions
 from rawgenai.dashscope import wire
 from rawgenai.dashscope.models import (
     AS_INPUT,
@@ -36,22 +37,22 @@ class Bill(NamedTuple):
     price: Decimal | None  # of a second; None where the list has none
     cost: Decimal | None
     region: str  # whose price that is
-    region_assumed: bool  # the base URL does not tell the region
+    region_assumed: bool  # nothing tells the region
     currency: str = CURRENCY
     date: str = PRICES_DATE  # of the list
 
 
-def bill(spec: Spec, model: Model, base_url: str) -> Bill:
+def bill(spec: Spec, model: Model, base_url: str, *, region: str | None = None) -> Bill:
     """Say what the clip of a Spec, which the rules allow, will be billed where ``base_url`` leads to.
 
-    Where that does not tell the region, as with the emulator, the first of the model's own is assumed: Beijing, for
-    all models that are there. Failed tasks are not billed. Source: reference 2.3 and 2.4.
+    Where that does not tell the region, as with the emulator, it is ``region``; without one, the first of the model's
+    own is assumed: Beijing, for all models that are there. Failed tasks are not billed. Source: reference 2.3 and 2.4.
     """
     parameters = wire.parameters_of(spec, model)
-    known = wire.region(base_url)
-    region = known or model.regions[0]
+    known = regions.of_url(base_url) or region
+    where = known or model.regions[0]
     prices = model.silent_prices if parameters.get("audio") is False and model.silent_prices else model.prices
-    digits = prices.get(region, {}).get(_tier(parameters))
+    digits = prices.get(where, {}).get(_tier(parameters))
     price = None if digits is None else Decimal(digits)
     videos, upper_bound = _BILLED[model.billed_input](spec, model)
     asked = parameters.get("duration", model.default_duration)
@@ -62,7 +63,7 @@ def bill(spec: Spec, model: Model, base_url: str) -> Bill:
         upper_bound=upper_bound or asked == AUTO,
         price=price,
         cost=None if price is None else price * seconds,
-        region=region,
+        region=where,
         region_assumed=known is None,
     )
 

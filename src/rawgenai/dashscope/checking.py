@@ -5,16 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from rawgenai import config
+from rawgenai import config, regions
 from rawgenai.config import EMULATOR, Settings
 from rawgenai.dashscope import tasks, wire
 from rawgenai.dashscope.exchange import answer_of, exchange, explained, interruptible
-from rawgenai.dashscope.models import REGIONS
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Send
 
 # Where else a key is ever offered: the official shared endpoints.
-REGION_URLS = {region: f"https://{host}/api/v1" for region, host in REGIONS.items() if host is not None}
+REGION_URLS = regions.shared_urls()
 
 
 class Checked(NamedTuple):
@@ -24,7 +23,7 @@ class Checked(NamedTuple):
     key_source: str | None
     base_url: str
     base_url_source: str
-    region: str | None  # of REGIONS; None where the host is not a region's shared one
+    region: str | None  # of regions.REGIONS; None where nothing tells it
 
 
 def check(
@@ -64,7 +63,7 @@ def _found(settings: Settings) -> Checked:
         settings.api_key_source,
         settings.base_url,
         settings.base_url_source,
-        wire.region(settings.base_url),
+        settings.region,
     )
 
 

@@ -72,7 +72,7 @@ def answer_of(outcome: Response | NotSent | Unknown) -> Response:
 def explained(error: RawgenaiError, settings: Settings) -> RawgenaiError:
     """Name the region where a key was refused: keys belong to regions (ruling 16)."""
     if error.code == "invalid_api_key":
-        region = wire.region(settings.base_url) or "unknown"
+        region = settings.region or "unknown"
         error.message += f" (asked {settings.base_url}, region {region}; a key is valid in its own region only)"
     return error
 

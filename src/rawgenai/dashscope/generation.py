@@ -77,7 +77,7 @@ def generate(
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
     place = files.check_target(output) if output is not None else default_folder(environ)
     settings = settings or config.load()
-    order, warnings = submitting.order(loaded, settings.base_url, strict=strict, more=more)
+    order, warnings = submitting.order(loaded, settings, strict=strict, more=more)
     for warning in warnings:
         warn(warning)
     send = send or tasks.sender(settings)

@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from rawgenai import config
+from rawgenai import config, regions
 from rawgenai.config import Settings
-from rawgenai.dashscope import tasks, wire
+from rawgenai.dashscope import origin, tasks, wire
 from rawgenai.dashscope.recording import recorded
 from rawgenai.dashscope.wire import TERMINAL, Listed
 from rawgenai.ledger import Ledger, Row
@@ -40,6 +41,7 @@ def list_tasks(
     status: str | None = None,
     model: str | None = None,
     since: float | None = None,
+    region: str | None = None,
     remote: bool = False,
     settings: Settings | None = None,
     send: Send | None = None,
@@ -49,28 +51,42 @@ def list_tasks(
 ) -> list[Entry]:
     """List the tasks that the ledger knows, newest first, at most ``limit``; with ``remote`` also the API's own list.
 
-    ``status`` is a task's status or a submission's state, ``since`` a moment (UTC, seconds). The API lists the
-    account's tasks of the last 24 hours, and its status wins over one that may have changed. Raises RawgenaiError
-    `output_write_error` for a ledger that cannot be read, and with ``remote`` those of ``tasks.status``.
-    Source: reference 3.4.
+    ``status`` is a task's status or a submission's state, ``since`` a moment (UTC, seconds), ``region`` one of
+    ``regions.REGIONS``. The API lists the account's tasks of the last 24 hours, and its status wins over one that may
+    have changed. Raises RawgenaiError `output_write_error` for a ledger that cannot be read, and with ``remote`` those
+    of ``tasks.status``. Source: reference 3.4.
     """
     listed: list[Listed] = []
     skew = 0.0
     if remote:
-        settings = settings or config.load()
+        settings = settings or config.load(region=region)
         send = send or tasks.sender(settings)
         listed, skew = tasks.remote(0.0, settings=settings, send=send, now=now, sleep=sleep)
     with recorded(book, create=False) as opened:
         # What the API says can change what a row is, so the rows are chosen after the two lists are one.
-        rows = opened.rows() if remote else opened.rows(limit, status=status, model=model, since=since)
+        rows = opened.rows() if remote or region else opened.rows(limit, status=status, model=model, since=since)
     entries = merged(rows, listed, skew, settings.base_url if settings else "")
     fitting = [
         entry
         for entry in entries
         if status in (None, entry.status) and model in (None, entry.model)
         if since is None or entry.created_at >= since
+        if region in (None, regions.of_url(entry.base_url)) or (settings and entry.base_url == settings.base_url)
     ]
     return fitting[:limit]
+
+
+def elsewhere(entries: Iterable[Entry], settings: Settings, now: float) -> str | None:
+    """Say which of the tasks that still live are not on the list that was asked, so that their status may be old."""
+    urls = Counter(
+        entry.base_url
+        for entry in entries
+        if entry.base_url != settings.base_url and entry.status not in TERMINAL and hours_left(entry, now)
+    )
+    if not urls:
+        return None
+    asked = "; ".join(f"{url}: {origin.how_to_ask(url, settings)}" for url in urls)
+    return f"of {urls.total()} tasks at other base URLs the status is what the ledger knows ({asked})"
 
 
 def merged(rows: Iterable[Row], listed: Iterable[Listed], skew: float, base_url: str) -> list[Entry]:

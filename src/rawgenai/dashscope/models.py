@@ -63,19 +63,6 @@ DIALECTS = ("classic", "media")
 # What media may be for; what a row's `combinations` are made of. A reference is an image, a video or a sound.
 ROLES = ("first_frame", "last_frame", "first_clip", "driving_audio", "reference", "video")
 
-REGIONS = {  # region -> the host of its shared endpoint, where it has one (reference 1.3)
-    "beijing": "dashscope.aliyuncs.com",
-    "singapore": "dashscope-intl.aliyuncs.com",
-    "virginia": "dashscope-us.aliyuncs.com",
-    "frankfurt": None,
-}
-REGION_IDS = {  # region -> its part in the hosts of workspaces, `WORKSPACE.ID.maas.aliyuncs.com` (reference 1.3)
-    "beijing": "cn-beijing",
-    "singapore": "ap-southeast-1",
-    "virginia": "us-east-1",
-    "frankfurt": "eu-central-1",
-}
-
 CURRENCY = "CNY"  # of every price here
 PRICES_DATE = "2026-05"  # when the list had these prices
 PRICES_NOTE = "check the price page"
@@ -144,7 +131,7 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     resolutions: tuple[str, ...]  # tiers on offer, keys of SIZES
     durations: tuple[int, ...]  # whole seconds on offer
     prompt_limit: int  # characters that the API reads; the rest is cut in silence
-    regions: tuple[str, ...]  # keys of REGIONS
+    regions: tuple[str, ...]  # that offer it, keys of regions.REGIONS
     features: frozenset[str] = frozenset()  # what only some models accept, see below
     minutes: tuple[int, int] = (1, 5)  # how long a task usually takes
     limits: Mapping[str, Limits] = {}  # of local files: image, video, audio
@@ -168,6 +155,8 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     max_ref_images: int | None = None  # where there may be fewer than max_refs
     input_seconds: int | None = None  # of a video that it edits; what is longer is cut
     billed_input: str = "capped"  # of videos that go in: capped (see budget.py), whole, or none
+    doubtful_regions: tuple[str, ...] = ()  # of which the sources differ: it is warned of, never refused
+    spellings: Mapping[str, str] = {}  # region -> what it is called there, where that is another name
 
     @property
     def default_resolution(self) -> str | None:
@@ -343,7 +332,8 @@ def _wan21(
     """Both spellings of a 2.1 model: wanx2.1-* is Beijing's, wan2.1-* Singapore's (ruling 16)."""
     beijing, singapore = (dict.fromkeys(resolutions, price) for price in prices)
     row = _silent(f"wanx2.1-{name}", mode, resolutions, _BJ, prices={_BJ: beijing}, durations=durations)
-    return row, row._replace(name=f"wan2.1-{name}", regions=(_SG,), prices={_SG: singapore})
+    there = row._replace(name=f"wan2.1-{name}", regions=(_SG,), prices={_SG: singapore})
+    return row._replace(spellings={_SG: there.name}), there._replace(spellings={_BJ: row.name})
 
 
 # --- the newer families, which speak the media dialect (reference 2.4) ---------------------------------------------
@@ -531,7 +521,9 @@ _ROWS = (
     *_wan21("i2v-plus", "i2v", ("720P",)),
     _flash(_wan26_r2v("wan2.6-r2v-flash", _BJ, _SG, prices=_PRICES_26_FLASH), "no_audio"),
     _wan26_r2v("wan2.6-r2v", _BJ, _SG, _VA, _FR),
-    _silent("wan2.2-kf2v-flash", "kf2v", ("480P", "720P", "1080P"), _BJ, prices=_PRICES_22_FLASH),
+    _silent("wan2.2-kf2v-flash", "kf2v", ("480P", "720P", "1080P"), _BJ, prices=_PRICES_22_FLASH)._replace(
+        doubtful_regions=(_SG,)  # its list of models has it, its price list has not (reference, C15)
+    ),
     *_wan21("kf2v-plus", "kf2v", ("720P",)),
     *(
         row._replace(features=frozenset({"prompt_extend"}), minutes=(5, 10))

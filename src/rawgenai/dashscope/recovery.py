@@ -6,13 +6,14 @@ request's id, else by model, time, length and prompt among the account's tasks t
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from rawgenai import config, files
 from rawgenai.config import Settings
-from rawgenai.dashscope import tasks, waiting, wire
+from rawgenai.dashscope import origin, tasks, waiting, wire
 from rawgenai.dashscope.models import MODELS
 from rawgenai.dashscope.recording import Means, Progress, Warn, recorded, silent
 from rawgenai.dashscope.submitting import REMEMBERED
@@ -302,6 +303,7 @@ class Recovery(NamedTuple):
     delivered: list["Row"]  # clips that are on disk now; ``file`` says where
     waiting: list["Row"]  # tasks that have not ended yet
     failed: list[tuple["Row", RawgenaiError]]  # clips that could not be fetched
+    elsewhere: list["Row"]  # clips that were not tried: their tasks belong to another base URL
 
 
 def recover(
@@ -332,10 +334,17 @@ def recover(
         settled = settle_all(book.unsettled(), means, absent=settle, timeout=timeout)
         for each in settled:
             say(sentence(each))
-        recovery = Recovery(settled, [], [], [])
+        recovery = Recovery(settled, [], [], [], [])
         for row in book.undelivered(now() - REMEMBERED):
-            if row.base_url == settings.base_url and not book.is_claimed(row):
+            if book.is_claimed(row):
+                continue
+            if row.base_url == settings.base_url:
                 _deliver(row, means, recovery, say)
+            else:
+                recovery.elsewhere.append(row)
+    for url, count in Counter(row.base_url for row in recovery.elsewhere).items():
+        are = "clip was" if count == 1 else "clips were"
+        say(f"{count} {are} not fetched, from {url}: recover with {origin.how_to_ask(url, settings)}")
     return recovery
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from rawgenai import files
 from rawgenai.dashscope import rules
-from rawgenai.dashscope.models import AUTO, DIALECTS, FEATURES, MODELS, MODES, REGIONS, ROLES, SIZES, Limits, Model
+from rawgenai.dashscope.models import AUTO, DIALECTS, FEATURES, MODELS, MODES, ROLES, SIZES, Limits, Model
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import parse_json
+from rawgenai.regions import REGIONS
 from rawgenai.secret import ENVIRON
 
 FILE = "models.json"
@@ -163,6 +164,8 @@ def _cells() -> dict[str, Any]:
         "prompt_limit": number(1, 1_000_000),
         "cjk_limit": number(1, 1_000_000) | None,
         "regions": several(region, 1),
+        "doubtful_regions": several(region),
+        "spellings": each(region, text(_NAME)),
         "features": GenericAlias(frozenset, (word(FEATURES),)),
         "limits": each(word(("image", "video", "audio")), Limits),
         "max_refs": count,

@@ -561,6 +561,32 @@ def warn_media(spec: Spec, model: Model) -> Objection | None:
     return Objection(said[0].code, "; ".join(one.message for one in said)) if said else None
 
 
+# --- the region, once it is known --------------------------------------------------------------------------------
+
+
+def check_region(model: Model, region: str | None) -> Objection | None:
+    """The region offers the model; where nobody knows which region it is, nothing is objected to."""
+    if region is None or region in (*model.regions, *model.doubtful_regions):
+        return None
+    said = f"{model.name} is not offered in {region}"
+    if region in model.spellings:
+        return Objection("invalid_model", f"{said}, where it is spelled so: --model {model.spellings[region]}")
+    others = [row.name for row in MODELS.values() if model.mode in row.modes and region in row.regions]
+    instead = (
+        f"for {model.mode} there is --model {' or '.join(others)}" if others else f"nothing there does {model.mode}"
+    )
+    return Objection("invalid_model", f"{said}, only in {_listed(model.regions)}; {instead}")
+
+
+def warn_region(model: Model, region: str | None) -> Objection | None:
+    """The region is known to offer the model (ruling 16)."""
+    if region is None or region in model.regions:
+        return None
+    spelled = f", where it is spelled {model.spellings[region]}" if region in model.spellings else ""
+    where = f"as far as is known (it is in {_listed(model.regions)})"
+    return Objection("invalid_model", f"{model.name} is not offered in {region}{spelled}, {where}")
+
+
 # --- the line ----------------------------------------------------------------------------------------------------
 
 FLAG_CHECKS: tuple[Callable[[Spec], Objection | None], ...] = (
@@ -614,6 +640,20 @@ def select(spec: Spec, *, strict: bool = False, rows: Mapping[str, Model] = MODE
     if strict and warnings:
         _raise_on(warnings[0])
     return model, [objection.message for objection in warnings]
+
+
+def judge_region(model: Model, region: str | None, named: str | None, *, strict: bool = False) -> list[str]:
+    """Judge a model by the region that will be asked; return what a person should be warned of.
+
+    A region that somebody ``named`` is held to the table; of one that only a base URL tells there is a warning
+    (ruling 16), so that the API decides where the table is behind. Raises RawgenaiError `invalid_model`.
+    """
+    if region == named:
+        _raise_on(check_region(model, region))
+    warning = warn_region(model, region)
+    if strict:
+        _raise_on(warning)
+    return [warning.message] if warning else []
 
 
 def _raise_on(objection: Objection | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rawgenai import config, files
+from rawgenai.config import Settings
 from rawgenai.dashscope import loading, rules, uploads, wire
 from rawgenai.dashscope.exchange import exchange, explained, held
 from rawgenai.dashscope.models import Model
@@ -32,19 +33,20 @@ class Order(NamedTuple):
 
 
 def order(
-    spec: Spec, base_url: str, *, strict: bool = False, more: Mapping[str, Any] | None = None
+    spec: Spec, settings: Settings, *, strict: bool = False, more: Mapping[str, Any] | None = None
 ) -> tuple[Order, list[str]]:
-    """Make an Order of a Spec, without network or key; and what people should be warned of.
+    """Make an Order of a Spec for a base URL and its region, without network or key; and what to warn people of.
 
     ``more`` is what else makes two orders differ. Raises RawgenaiError with the first objection.
     """
     loaded, model, warnings = loading.prepare(spec, strict=strict)
+    warnings += rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     sealed = loading.seal(loaded)
     request = wire.create_request(sealed, model)
-    digest = wire.digest(request, PROVIDER, base_url, dict(more or {}))
+    digest = wire.digest(request, PROVIDER, settings.base_url, dict(more or {}))
     asked = model.default_duration if sealed.duration is None else sealed.duration
     duration = asked if asked > 0 else None
-    return Order(sealed, model, digest, duration), [*warnings, *wire.region_warnings(model, base_url)]
+    return Order(sealed, model, digest, duration), warnings
 
 
 def submit(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rawgenai import config, files
 from rawgenai.config import EMULATOR, Settings
-from rawgenai.dashscope import downloading, loading, submitting, waiting, wire
+from rawgenai.dashscope import downloading, loading, origin, submitting, waiting, wire
 from rawgenai.dashscope.exchange import answer_of, exchange, explained, interruptible
 from rawgenai.dashscope.recording import Means, Progress, Warn, note, note_file, recorded, silent, warned
 from rawgenai.dashscope.spec import Spec
@@ -23,7 +23,7 @@ from rawgenai.message import Send
 from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
-    from rawgenai.ledger import Ledger
+    from rawgenai.ledger import Ledger, Row
 
 SLACK = 60.0  # seconds that the list is asked for beyond now: clocks differ
 MAX_PAGES = 500  # of the API's list; of 100 tasks each
@@ -85,7 +85,7 @@ def create(
     """
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
     settings = settings or config.load()
-    made, warnings = submitting.order(loaded, settings.base_url, strict=strict)
+    made, warnings = submitting.order(loaded, settings, strict=strict)
     for warning in warnings:
         warn(warning)
     send = send or sender(settings)
@@ -95,6 +95,25 @@ def create(
 
 
 # --- status, cancel ----------------------------------------------------------------------------------------------
+
+
+def _at_home(
+    task_id: str, settings: Settings | None, send: Send | None, ledger: "Ledger | None"
+) -> tuple[Settings, Send]:
+    """Return what was given; what was not is what is in force, at the base URL where the task was created."""
+    if settings is None:
+        settings = config.load()
+        if send is None:
+            settings = origin.settings_of(origin.row_of(task_id, ledger), settings)
+    return settings, send or sender(settings)
+
+
+def _explained(error: RawgenaiError, task_id: str, settings: Settings, ledger: "Ledger | None") -> RawgenaiError:
+    """Say where a key was refused, and of a task that is not found where it was created."""
+    error.task_id = task_id
+    if error.code not in origin.CODES:
+        return error
+    return origin.explained(explained(error, settings), origin.row_of(task_id, ledger), settings)
 
 
 def status(
@@ -108,17 +127,16 @@ def status(
 ) -> Task:
     """Ask once what became of a task.
 
-    Returns it in any status, failed ones too (``wire.failure`` says why). Raises RawgenaiError: `task_not_found` for a
-    task of another account, another region, or over 24 hours old. Source: reference 3.2 and 3.3.
+    Returns it in any status, failed ones too (``wire.failure`` says why). Without ``settings`` it is asked for in the
+    region where the ledger says that it was created. Raises RawgenaiError: `task_not_found` for a task of another
+    account, another region, or over 24 hours old. Source: reference 3.2 and 3.3.
     """
     request = wire.status_request(task_id)
-    settings = settings or config.load()
-    send = send or sender(settings)
+    settings, asking = _at_home(task_id, settings, send, ledger)
     try:
-        task = wire.parse_task(answer_of(interruptible(lambda: exchange(send, request, sleep=sleep))), task_id)
+        task = wire.parse_task(answer_of(interruptible(lambda: exchange(asking, request, sleep=sleep))), task_id)
     except RawgenaiError as error:
-        error.task_id = task_id
-        raise explained(error, settings) from error
+        raise _explained(error, task_id, settings, ledger) from error
     note(ledger, warn, task)
     return task
 
@@ -138,19 +156,17 @@ def cancel(
     ``status``. Source: reference 3.4.
     """
     request = wire.cancel_request(task_id)
-    settings = settings or config.load()
-    send = send or sender(settings)
+    settings, asking = _at_home(task_id, settings, send, ledger)
     refusal: RawgenaiError | None = None
     try:
-        wire.parse_object(answer_of(interruptible(lambda: exchange(send, request, sleep=sleep))))
+        wire.parse_object(answer_of(interruptible(lambda: exchange(asking, request, sleep=sleep))))
     except RawgenaiError as error:
-        error.task_id = task_id
         if error.api_code != "UnsupportedOperation":
-            raise explained(error, settings) from error
+            raise _explained(error, task_id, settings, ledger) from error
         refusal = error
     for pause in CANCEL_PAUSES:  # what is shown may lag behind what was done
         sleep(pause)
-        task = status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
+        task = status(task_id, settings=settings, send=asking, ledger=ledger, warn=warn, sleep=sleep)
         if task.status != "pending":
             break
     if task.status != "canceled":
@@ -210,16 +226,21 @@ def wait_all(
 ) -> Iterator[Look]:
     """Ask about several tasks at once, as ``wait`` does about one, and give the last look at each as it ends.
 
-    ``born`` are the moments of their creation, where the ledger does not know them.
+    ``born`` are the moments of their creation, where the ledger does not know them. Without ``settings`` each is asked
+    for in the region where the ledger says that it was created.
     """
     ids = list(dict.fromkeys(task_ids))
     for task_id in ids:
         wire.check_task_id(task_id)
-    settings = settings or config.load()
-    send = send or sender(settings)
-    moments = dict(born or {})
+    usual = settings or config.load()
+    rows: dict[str, Row] = {}
     with warned(warn), recorded(ledger, create=False) as book:
-        moments |= {row.task_id: row.created_at for each in ids if (row := book.find(each)) and row.task_id}
+        rows = {each: row for each in ids if (row := book.find(each))}
+    moments = dict(born or {}) | {each: row.created_at for each, row in rows.items()}
+    followed = settings is None and send is None
+    homes = {each: origin.settings_of(rows.get(each), usual) if followed else usual for each in ids}
+    senders = {home.base_url: send or sender(home) for home in dict.fromkeys(homes.values())}
+    looks = {url: waiting.looking(one, moments.get, now=now) for url, one in senders.items()}
     known: dict[str, str] = {}
 
     def shown(look: Look) -> None:
@@ -228,13 +249,16 @@ def wait_all(
             known[look.task_id] = task.status
             note(ledger, warn, task)
         elif isinstance(task, RawgenaiError):
-            explained(task, settings)
+            home = homes[look.task_id]
+            origin.explained(explained(task, home), rows.get(look.task_id), home)
         seen(look)
 
+    def look_at(task_id: str) -> Look:
+        return looks[homes[task_id].base_url](task_id)
+
     watched = [(task_id, moments.get(task_id)) for task_id in ids]
-    look = waiting.looking(send, moments.get, now=now)
     yield from waiting.watch(
-        watched, look, timeout=timeout, interval=interval, seen=shown, now=now, sleep=sleep, clock=clock
+        watched, look_at, timeout=timeout, interval=interval, seen=shown, now=now, sleep=sleep, clock=clock
     )
 
 
@@ -263,19 +287,18 @@ def download(
     """
     wire.check_task_id(task_id)
     target = files.check_target(output)
-    settings = settings or config.load()
-    send = send or sender(settings)
+    settings, asking = _at_home(task_id, settings, send, ledger)
     latest = task
 
     def clip_url() -> str:
         nonlocal latest, task
-        latest = task or status(task_id, settings=settings, send=send, ledger=ledger, warn=warn, sleep=sleep)
+        latest = task or status(task_id, settings=settings, send=asking, ledger=ledger, warn=warn, sleep=sleep)
         task = None  # what is known already serves once
         return wire.clip_url(latest, settings.base_url)
 
     try:
         with files.only_writer(target):
-            part = downloading.fetch(clip_url, target, task_id, send, progress, sleep=sleep, clock=clock)
+            part = downloading.fetch(clip_url, target, task_id, asking, progress, sleep=sleep, clock=clock)
             files.finish(part, target)
     except RawgenaiError as error:
         error.task_id = task_id

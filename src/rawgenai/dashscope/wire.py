@@ -14,8 +14,6 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from rawgenai.dashscope.models import (
     DEFAULT_RATIO,
     DEFAULT_RESOLUTION,
-    REGION_IDS,
-    REGIONS,
     SIZED_MODES,
     SIZES,
     Model,
@@ -758,22 +756,3 @@ def _shown(text: str | None) -> str | None:
     """Cut what a server says to a length that a person reads."""
     limit = 2000
     return text if text is None or len(text) <= limit else f"{text[:limit]}..."
-
-
-def region(base_url: str) -> str | None:
-    """Tell the region that a base URL belongs to; None where its host is neither a shared one nor a workspace's."""
-    host = urlsplit(base_url).hostname or ""
-    names = (name for name, shared in REGIONS.items() if host == shared or host.endswith(_workspaces(name)))
-    return next(names, None)
-
-
-def _workspaces(region: str) -> str:
-    return f".{REGION_IDS[region]}.maas.aliyuncs.com"
-
-
-def region_warnings(model: Model, base_url: str) -> list[str]:
-    """Warn where the region in use is not known to offer a model (ruling 16)."""
-    here = region(base_url)
-    if here is None or here in model.regions:
-        return []
-    return [f"{model.name} is not offered in {here}, as far as is known (it is in {', '.join(model.regions)})"]
