@@ -97,7 +97,7 @@ def test_a_model_of_the_file_is_asked_for_as_its_row_says(write: Write) -> None:
     body: Any = wire.create_request(loaded, model).body
     assert body["model"] == "wan9-i2v"
     assert body["input"]["media"] == [{"type": "first_frame", "url": "https://example.com/a.png"}]
-    assert submitting.order(spec, EMULATED)[0].model.name == "wan9-i2v"
+    assert submitting.order(spec, Settings(None, None, "emulator", "test"))[0].model.name == "wan9-i2v"
 
 
 def test_the_example_on_the_page_is_read(write: Write) -> None:

@@ -11,10 +11,10 @@ from rawgenai import regions
 from rawgenai.cli.create import create
 from rawgenai.cli.download import download
 from rawgenai.cli.status import status
-from rawgenai.dashscope import models, wire
+from rawgenai.dashscope import models, rules, wire
 from rawgenai.dashscope.models import MODELS, SIZES, Model
 from rawgenai.dashscope.spec import INPUTS, Input
-from rawgenai.errors import CODES, STATUSES
+from rawgenai.errors import CODES, STATUSES, RawgenaiError
 
 _HERE = Path(__file__).parent
 Row = dict[str, str]
@@ -207,6 +207,46 @@ def test_no_model_is_without_a_row_of_the_reference() -> None:
     assert set(MODELS) == set(REFERENCE) | set(NEWER)
 
 
+# Reference, C15: Singapore's list of models has it, its price list has not: "assume callable, warn".
+DOUBTED = {("wan2.2-kf2v-flash", "singapore")}
+
+
+@pytest.mark.parametrize("region", regions.REGIONS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_for_the_regions_of_the_reference_alone(name: str, region: str) -> None:
+    cell = next((row["Regions"] for row in NEWER.values() if name in dated(row["Model"])), None)
+    offered = REFERENCE[name]["regions"] if cell is None else [where for word in words(cell) for where in PLACES[word]]
+    row = MODELS[name]
+    warned = rules.judge_region(row, region, named=None)
+    if region in offered:
+        assert (rules.judge_region(row, region, named=region), warned) == ([], [])
+    elif (name, region) in DOUBTED:
+        assert rules.judge_region(row, region, named=region) == warned
+        assert warned[0].startswith(f"{name} is not offered in {region}, as far as is known (it is in ")
+    else:
+        assert warned[0].startswith(f"{name} is not offered in {region}")
+        with pytest.raises(RawgenaiError, match=f"^invalid_model: {name} is not offered in {region}"):
+            rules.judge_region(row, region, named=region)
+    assert rules.judge_region(row, None, named=None) == []  # nobody knows what is there
+
+
+def spelled(row: Row) -> dict[str, dict[str, str]]:
+    """Read "wanx2.1-t2v-turbo / wan2.1-t2v-turbo" with "BJ / SG": each name's other spelling, by region."""
+    pairs = [(name, where) for name, places in spellings(row) for word in words(places) for where in PLACES[word]]
+    return {name: {where: other for other, where in pairs if other != name} for name, _ in pairs}
+
+
+@pytest.mark.parametrize("row", table("reference.md", "2.3 Master table"), ids=lambda row: str(row["Model id"]))
+def test_the_two_spellings_of_a_model_are_the_references(row: Row) -> None:
+    for name, others in spelled(row).items():
+        assert MODELS[name].spellings == others
+
+
+def test_the_2_1_models_alone_have_two_spellings() -> None:
+    assert {row.series for row in MODELS.values() if row.spellings} == {"wanx2.1"}
+    assert {name for name, row in MODELS.items() if row.spellings} == {name for name in MODELS if "2.1-" in name}
+
+
 # --- the reference, section 2.4: the newer families --------------------------------------------------------------
 
 SERIES_27 = re.compile(r"(wan2\.7|wan3\.0|happyhorse-1\.[01])-")
@@ -332,8 +372,9 @@ BEYOND = {
     "create": {"--size", "--strict", "--dry-run", "--no-ledger", "--quiet", "--no-prompt-extend"}
     | {"--idempotency-key", "--max-cost", "--max-seconds"}
     | {"--ref-voice", "--first-clip", "--video", "--audio-setting"}  # issue 5, point 2
+    | {"--region"}  # issue 5, point 4
 }
-BEYOND |= {"status": {"--quiet"}, "download": {"--quiet"}}
+BEYOND |= {"status": {"--quiet", "--region"}, "download": {"--quiet", "--region"}}
 COMMANDS: dict[str, click.Command] = {"create": create, "status": status, "download": download}
 FLAGS = [(name, row) for name in COMMANDS for row in table("specification.md", f"{name}: Flags")]
 

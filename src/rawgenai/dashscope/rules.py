@@ -564,7 +564,7 @@ def warn_media(spec: Spec, model: Model) -> Objection | None:
 # --- the region, once it is known --------------------------------------------------------------------------------
 
 
-def check_region(model: Model, region: str | None) -> Objection | None:
+def _refusal_there(model: Model, region: str | None) -> Objection | None:
     """The region offers the model; where nobody knows which region it is, nothing is objected to."""
     if region is None or region in (*model.regions, *model.doubtful_regions):
         return None
@@ -578,7 +578,7 @@ def check_region(model: Model, region: str | None) -> Objection | None:
     return Objection("invalid_model", f"{said}, only in {_listed(model.regions)}; {instead}")
 
 
-def warn_region(model: Model, region: str | None) -> Objection | None:
+def _doubt_there(model: Model, region: str | None) -> Objection | None:
     """The region is known to offer the model (ruling 16)."""
     if region is None or region in model.regions:
         return None
@@ -649,8 +649,8 @@ def judge_region(model: Model, region: str | None, named: str | None, *, strict:
     (ruling 16), so that the API decides where the table is behind. Raises RawgenaiError `invalid_model`.
     """
     if region == named:
-        _raise_on(check_region(model, region))
-    warning = warn_region(model, region)
+        _raise_on(_refusal_there(model, region))
+    warning = _doubt_there(model, region)
     if strict:
         _raise_on(warning)
     return [warning.message] if warning else []
