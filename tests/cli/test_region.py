@@ -25,6 +25,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "cancel": (TASK,),
     "list": ("--remote",),
 }
+INTL = "https://dashscope-intl.aliyuncs.com/api/v1"
 OWN = {("dashscope", "video", "models")}  # names a region, and asks nobody
 
 
@@ -92,7 +93,7 @@ def dry(*argv: str, **environ: str) -> Result:
         (("--region=us-east-1",), {}, "dashscope-us.aliyuncs.com"),
         ((), {"REGION": "singapore"}, "dashscope-intl.aliyuncs.com"),
         ((), {"REGION": "frankfurt", "WORKSPACE": "ws-1"}, "ws-1.eu-central-1.maas.aliyuncs.com"),
-        (("--region", "virginia"), {"BASE_URL": "https://dashscope-intl.aliyuncs.com/api/v1"}, "dashscope-us.aliyuncs.com"),
+        (("--region", "virginia"), {"BASE_URL": INTL}, "dashscope-us.aliyuncs.com"),
         (("--region", "virginia"), {"BASE_URL": "emulator"}, "emulator.localhost"),
         (("--region", "virginia"), {"BASE_URL": "http://127.0.0.1:1/api/v1"}, "127.0.0.1:1"),
     ],
@@ -122,7 +123,7 @@ def test_without_a_region_the_emulators_price_is_assumed() -> None:
 
 
 def test_a_known_host_says_more_than_a_setting() -> None:
-    result = dry(BASE_URL="https://dashscope-intl.aliyuncs.com/api/v1", REGION="beijing")
+    result = dry(BASE_URL=INTL, REGION="beijing")
     assert price(result) == {"per_second": 0.733924, "region": "singapore"}
 
 
@@ -139,13 +140,13 @@ REFUSED = [
     ("beijing", ("-m", "wan2.1-t2v-plus"),
      "wan2.1-t2v-plus is not offered in beijing, where it is spelled so: --model wanx2.1-t2v-plus"),
     ("virginia", ("-m", "wan2.1-t2v-plus"),
-     "wan2.1-t2v-plus is not offered in virginia, only in singapore;"
-     " for t2v there is --model wan2.6-t2v or wan2.6-t2v-us or happyhorse-1.0-t2v"),
+     ("wan2.1-t2v-plus is not offered in virginia, only in singapore;"
+      " for t2v there is --model wan2.6-t2v or wan2.6-t2v-us or happyhorse-1.0-t2v")),
     ("beijing", ("-m", "wan2.6-t2v-us"), "wan2.6-t2v-us is not offered in beijing, only in virginia; for t2v there is"),
     # A default model is no exception: another one is not chosen in silence.
     ("virginia", ("--image", "https://example.com/a.png"),
-     "wan2.6-i2v-flash is not offered in virginia, only in beijing, singapore;"
-     " for i2v there is --model wan2.6-i2v or wan2.6-i2v-us or happyhorse-1.0-i2v"),
+     ("wan2.6-i2v-flash is not offered in virginia, only in beijing, singapore;"
+      " for i2v there is --model wan2.6-i2v or wan2.6-i2v-us or happyhorse-1.0-i2v")),
     ("virginia", ("--first-frame", "https://example.com/a.png"), "wan2.2-kf2v-flash is not offered in virginia"),
 ]  # fmt: skip
 
@@ -177,7 +178,7 @@ def test_generate_and_the_python_api_refuse_alike(monkeypatch: pytest.MonkeyPatc
     assert (result.status, result.code) == (2, "invalid_model")
     monkeypatch.setenv("DASHSCOPE_REGION", "beijing")
     for call in (tasks.create, generate):
-        with pytest.raises(RawgenaiError, match="--model wanx2.1-t2v-plus") as caught:
+        with pytest.raises(RawgenaiError, match=r"--model wanx2\.1-t2v-plus") as caught:
             call(Spec("A kitten", model="wan2.1-t2v-plus"))
         assert caught.value.code == "invalid_model"
 
@@ -195,9 +196,9 @@ def test_where_sources_differ_a_model_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("base_url", "model", "warning"),
     [
-        ("https://dashscope-intl.aliyuncs.com/api/v1", "wanx2.1-t2v-plus",
-         "wanx2.1-t2v-plus is not offered in singapore, where it is spelled wan2.1-t2v-plus,"
-         " as far as is known (it is in beijing)"),
+        (INTL, "wanx2.1-t2v-plus",
+         ("wanx2.1-t2v-plus is not offered in singapore, where it is spelled wan2.1-t2v-plus,"
+          " as far as is known (it is in beijing)")),
         ("", "wan2.6-t2v-us", "wan2.6-t2v-us is not offered in beijing, as far as is known (it is in virginia)"),
     ],
 )  # fmt: skip
@@ -215,8 +216,7 @@ def test_where_nobody_knows_the_region_nothing_is_refused_nor_warned_of(base_url
 
 def test_a_bill_takes_the_region_only_where_the_base_url_is_silent() -> None:
     row = MODELS["wan2.6-t2v"]
-    intl = "https://dashscope-intl.aliyuncs.com/api/v1"
-    assert budget.bill(Spec("a"), row, intl, region="beijing").region == "singapore"
+    assert budget.bill(Spec("a"), row, INTL, region="beijing").region == "singapore"
     assert budget.bill(Spec("a"), row, "emulator", region="virginia").region == "virginia"
 
 
@@ -228,7 +228,7 @@ def test_a_region_is_set_shown_and_in_force() -> None:
     assert invoke("config", "get", "dashscope_region").envelope["value"] == "singapore"
     assert invoke("config", "list").envelope["config"]["dashscope_region"] == "singapore"
     got = invoke("config", "get", "dashscope_base_url", "-v").envelope
-    assert got["value"] == "https://dashscope-intl.aliyuncs.com/api/v1"
+    assert got["value"] == INTL
     assert got["source"].startswith("region singapore by config file ")
     assert dry().envelope["request"]["url"].startswith("https://dashscope-intl.aliyuncs.com/")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from rawgenai.cli import run
+from rawgenai.config import Settings
 from rawgenai.dashscope import loading, roster, submitting, wire
 from rawgenai.dashscope.models import MODELS, Limits, Model
 from rawgenai.dashscope.spec import Spec
-from rawgenai.config import Settings
 from rawgenai.errors import RawgenaiError
 
 Write = Callable[[Any], Path]

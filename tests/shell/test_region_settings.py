@@ -80,7 +80,7 @@ def environ(said: str = "") -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("flag", "env", "stored", "url", "source", "region", "named"), CASES)
-def test_who_says_where_to_ask(
+def test_who_says_where_to_ask(  # noqa: PLR0917 - the columns of the table
     file: Path, flag: str | None, env: str, stored: str, url: str, source: str, region: str | None, named: str | None
 ) -> None:
     file.write_text(json.dumps(words(stored)))
