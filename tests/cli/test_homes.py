@@ -225,8 +225,8 @@ def test_a_refused_key_says_that_the_ledger_named_the_region(
     created(world, "task-b", BEIJING)
     monkeypatch.setenv("DASHSCOPE_REGION", "singapore")
     world.server.script[:] = [refuses(401, "InvalidApiKey", "Invalid API-key provided.")]
-    for command in COMMANDS:
-        result = video(command, *COMMANDS[command])
+    for command, argv in COMMANDS.items():
+        result = video(command, *argv)
         assert (result.status, result.code) == (3, "invalid_api_key")
         said = result.envelope["error"]["message"]
         assert "region beijing" in said
