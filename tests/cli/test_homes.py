@@ -194,6 +194,17 @@ def test_a_region_that_is_named_is_asked_whatever_the_ledger_says(command: str, 
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_beside_a_region_that_is_named_no_setting_matters(
+    command: str, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASHSCOPE_REGION", "frankfurt")  # where only workspaces have hosts
+    world.homes["task-b"] = SINGAPORE
+    more = ("-o", "cat.mp4") if command == "wait" else ()
+    assert video(command, *COMMANDS[command], *more, "--region", "singapore").status == 0
+    assert world.given_the_key() == {SINGAPORE}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_task_that_the_ledger_does_not_know_is_asked_for_where_the_settings_say(
     command: str, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,8 +341,11 @@ def test_list_remote_says_whose_status_is_not_the_apis(
     created(world, "task-a", BEIJING)
     created(world, "task-b", SINGAPORE)
     created(world, "task-c", FRANKFURT)
+    created(world, "task-d", SINGAPORE)
+    with open_ledger() as book:
+        book.update("task-d", status="succeeded")  # which stays so
     result = video("list", "--remote")
-    assert [task["task_id"] for task in result.envelope["tasks"]] == ["task-c", "task-b", "task-a"]
+    assert [task["task_id"] for task in result.envelope["tasks"]] == ["task-d", "task-c", "task-b", "task-a"]
     assert "of 2 tasks at other base URLs the status is what the ledger knows" in result.err
     assert f"https://{SINGAPORE}/api/v1: --region singapore" in result.err
     assert f"https://{FRANKFURT}/api/v1: DASHSCOPE_BASE_URL=https://{FRANKFURT}/api/v1" in result.err

@@ -171,6 +171,12 @@ def test_a_refusal_comes_before_anything_is_sent_or_written(
     assert not os.path.lexists(tmp_path / "state")
 
 
+@pytest.mark.parametrize("command", ["create", "generate"])
+def test_the_region_objects_before_the_budget_does(command: str) -> None:
+    argv = ("A", "-m", "wan2.1-t2v-plus", "--max-cost", "0", "--region", "beijing")
+    assert invoke("dashscope", "video", command, *argv).code == "invalid_model"
+
+
 def test_generate_and_the_python_api_refuse_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke(
         "dashscope", "video", "generate", "A", "-m", "wan2.1-t2v-plus", "-o", "a.mp4", "--region", "beijing"
