@@ -278,7 +278,8 @@ def test_bash_completes_what_is_typed(bash: Bash, tmp_path: Path) -> None:
         f"{VIDEO} create --resolution ": "480P 720P 1080P",
         f"{VIDEO} create --shot-type ": "single multi",
         f"{VIDEO} list --status ": "pending running succeeded failed canceled intended refused unknown lost",
-        "rawgenai config get ": "dashscope_api_key dashscope_base_url",
+        "rawgenai config get ": "dashscope_api_key dashscope_base_url dashscope_region dashscope_workspace",
+        f"{VIDEO} status task --region ": "beijing singapore virginia frankfurt",
         "rawgenai completion ": "bash zsh fish",
     }
     assert {line: bash.typed(line, TAB) for line in one} == one
