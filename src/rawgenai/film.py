@@ -5,6 +5,7 @@ the clips or encoded anew, and merged. So clips whose sounds differ keep their p
 round. Nothing is held but what is being joined: memory does not grow with the film.
 """
 
+import io
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from rawgenai.errors import RawgenaiError
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame, VideoStream
     from av.container import InputContainer, OutputContainer
+    from PIL.Image import Image
 
 T = TypeVar("T")
 Colours = tuple[int, int, int]  # matrix, primaries and transfer, by H.273; 2 is unknown
@@ -158,12 +160,27 @@ def last_frame(clip: str, output: str) -> str:
     .png), output_write_error, missing_extra.
     """
     target = files.check_target(output, ".png")
-    _look("the clip", clip)
     _refuse_own_input(target, [clip])
-    _require_av("the last frame is taken")
+    image = _last_image(clip)
     with _part_of(target) as part:
-        _picture_of(_last_shown(clip)).save(part, "PNG")
+        image.save(part, "PNG")
     return target
+
+
+def last_picture(clip: str, most: int) -> tuple[bytes, str]:
+    """Take the last frame of a clip that is shown, of the clip's own pixels, as a file's bytes and their MIME type.
+
+    It is a PNG, as ``last_frame`` writes it; where that has over ``most`` bytes, which no frame of 1920x1080 has at
+    10 MiB, a JPEG that looks the same. The same clip gives the same bytes. Raises RawgenaiError: file_not_found,
+    invalid_usage (no clip), missing_extra.
+    """
+    image, data = _last_image(clip), io.BytesIO()
+    image.save(data, "PNG")
+    if data.tell() <= most:
+        return data.getvalue(), "image/png"
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=95, subsampling=0)
+    return data.getvalue(), "image/jpeg"
 
 
 def join(
@@ -183,6 +200,20 @@ def join(
     invalid_usage (no clip, cut off, output is an input, fade too long), file_not_found, invalid_audio,
     invalid_format, output_write_error, missing_extra.
     """
+    target = check(clips, output, audio=audio, crossfade=crossfade)
+    found = [_probe(path) for path in clips]
+    plan = _plan(found, audio, crossfade, warn)
+    with _part_of(target) as part:
+        _write(part, plan)
+        seconds = _length_of(part)
+    return Film(target, seconds, plan.picture, plan.sound, plan.reasons)
+
+
+def check(clips: Sequence[str], output: str, *, audio: str | None = None, crossfade: float = 0) -> str:
+    """Object to a join before anything of it is done, also before its clips are made; the film's absolute path.
+
+    Raises RawgenaiError as ``join``.
+    """
     target = files.check_target(output)
     if not 0 <= crossfade <= LONGEST_FADE:
         raise RawgenaiError("invalid_usage", f"--crossfade {crossfade:g} is not from 0 to {LONGEST_FADE} seconds")
@@ -192,12 +223,7 @@ def join(
         _check_sound(audio)
     _refuse_own_input(target, [*clips, *([] if audio is None else [audio])])
     _require_av("clips are joined")
-    found = [_probe(path) for path in clips]
-    plan = _plan(found, audio, crossfade, warn)
-    with _part_of(target) as part:
-        _write(part, plan)
-        seconds = _length_of(part)
-    return Film(target, seconds, plan.picture, plan.sound, plan.reasons)
+    return target
 
 
 # --- What the inputs are -------------------------------------------------------------------------------------------
@@ -748,6 +774,7 @@ def _part_of(target: str) -> Iterator[str]:
     try:
         yield part
         files.finish(part, target)
+        files.sweep_parts(target, "film")  # of a join that was killed
     except (OSError, av.FFmpegError) as error:
         why = f"--output {target!r} cannot be written: {files.reason(error)}"
         raise RawgenaiError("output_write_error", why) from error
@@ -824,6 +851,12 @@ def _length_of(part: str) -> float:
 # --- The last frame ------------------------------------------------------------------------------------------------
 
 
+def _last_image(clip: str) -> "Image":
+    _look("the clip", clip)
+    _require_av("the last frame is taken")
+    return _picture_of(_last_shown(clip))
+
+
 def _last_shown(path: str) -> "VideoFrame":
     """Decode from the last key frame before the end to the last frame that an edit list leaves."""
     with _opened(path) as container:
@@ -840,13 +873,13 @@ def _last_shown(path: str) -> "VideoFrame":
     raise _unusable("the clip", path, "has no frame that can be decoded")
 
 
-def _picture_of(frame: "VideoFrame") -> Any:
+def _picture_of(frame: "VideoFrame") -> "Image":
     """Turn a frame into a Pillow image, upright, with swscale's careful arithmetic rather than its fast one."""
     from av.video.reformatter import Interpolation
-    from PIL import Image
+    from PIL.Image import Transpose
 
     careful = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    image: Image.Image = frame.to_image(interpolation=careful)  # type: ignore[no-untyped-call]  # it has no types
-    turns = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180}
+    image: Image = frame.to_image(interpolation=careful)  # type: ignore[no-untyped-call]  # it has no types
+    turns = {90: Transpose.ROTATE_90, -90: Transpose.ROTATE_270, 180: Transpose.ROTATE_180}
     turn = turns.get(frame.rotation if frame.rotation != -180 else 180)
     return image if turn is None else image.transpose(turn)

@@ -14,6 +14,7 @@ video = Group(
     epilog=_EXAMPLES,
     lazy={
         "generate": ("rawgenai.cli.generate:generate", "From prompt to file: create, wait and download."),
+        "film": ("rawgenai.cli.films:film", "Make a film, shot after shot."),
         "create": ("rawgenai.cli.create:create", "Create a video generation task."),
         "status": ("rawgenai.cli.status:status", "Get the status of a task."),
         "wait": ("rawgenai.cli.wait:wait", "Wait until tasks have ended."),

@@ -12,6 +12,7 @@ from rawgenai.message import Media, Request
 if TYPE_CHECKING:
     from rawgenai.config import Settings
     from rawgenai.dashscope.budget import Bill
+    from rawgenai.dashscope.models import Model
     from rawgenai.dashscope.spec import Spec
 
 _ARGUMENT = 100_000  # bytes that one argument of a program may have; Linux ends at 128 KiB, `printf` of a shell nowhere
@@ -26,23 +27,30 @@ def answer(spec: "Spec", settings: "Settings", form: str, bill: "Bill", *, quiet
     """
     from rawgenai import envelope
     from rawgenai.dashscope import budget, roster, rules, wire
-    from rawgenai.dashscope.spec import with_media
 
     warn = streams.warner(quiet=quiet)
     model, warnings = roster.select(spec)
     for warning in [*warnings, *rules.judge_region(model, settings.region, settings.named_region)]:
         warn(warning)
-    uploads: dict[str | Media, str | Media] = {
-        leaf: f"oss://UPLOADED/{name_of(leaf)}" for leaf in wire.to_upload(spec, model)
-    }
-    request = wire.create_request(with_media(spec, uploads), model)
+    request = request_of(spec, model)
     if form == "curl":
-        if uploads:
+        if wire.to_upload(spec, model):
             warn("the local files that this request names as oss://UPLOADED/... are uploaded by create, not by curl")
         if streams.is_person() and not quiet:
             streams.err(budget.sentence(bill))
         return curl(request, settings.base_url)
     return envelope.success(dry_run=True, request=shown(request, settings.base_url), **budget.shown(bill))
+
+
+def request_of(spec: "Spec", model: "Model") -> Request:
+    """Write the request of a loaded Spec, with names of our own for what would be uploaded."""
+    from rawgenai.dashscope import wire
+    from rawgenai.dashscope.spec import with_media
+
+    uploads: dict[str | Media, str | Media] = {
+        leaf: f"oss://UPLOADED/{name_of(leaf)}" for leaf in wire.to_upload(spec, model)
+    }
+    return wire.create_request(with_media(spec, uploads), model)
 
 
 def shown(request: Request, base_url: str) -> dict[str, Any]:
@@ -104,5 +112,6 @@ def _brief(value: Any) -> Any:
     if isinstance(value, list):
         return [_brief(item) for item in value]
     if isinstance(value, Media):
-        return f"data:{value.mime};base64,({value.size} bytes of {name_of(value)})"
+        size = f"{value.size} bytes of " if value.size else ""  # of a frame that is not there yet nobody knows it
+        return f"data:{value.mime};base64,({size}{name_of(value)})"
     return value

@@ -42,6 +42,10 @@ _ASKING = (
     ),
     click.option("--first-frame", metavar="FILE|URL", help="First frame, for kf2v."),
     click.option("--last-frame", metavar="FILE|URL", help="Last frame, for kf2v; with --first-frame."),
+    click.option(
+        "--continue", "continues", metavar="CLIP",
+        help="Begin with the last frame of a local clip, for i2v (needs the extra media).",
+    ),
     click.option("--first-clip", metavar="FILE|URL", help="Clip to go on from: MP4 or MOV, 2 to 10 s (wan2.7-i2v)."),
     click.option("--video", metavar="FILE|URL", help="Video to edit: MP4 or MOV (wan2.7-videoedit, happyhorse)."),
     click.option("--prompt-file", "-f", metavar="FILE", help="Read the prompt from a file; - is stdin."),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Clip",
+    "Film",
     "Look",
     "RawgenaiError",
     "Recovery",
@@ -12,6 +13,7 @@ __all__ = [
     "cancel",
     "create",
     "download",
+    "film",
     "generate",
     "recover",
     "status",
@@ -20,6 +22,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from rawgenai.dashscope.films import Film, film
     from rawgenai.dashscope.generation import Clip, generate
     from rawgenai.dashscope.recovery import Recovery, recover
     from rawgenai.dashscope.spec import Spec
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from rawgenai.errors import RawgenaiError
 else:
     _ELSEWHERE = {
+        "Film": "rawgenai.dashscope.films",
+        "film": "rawgenai.dashscope.films",
         "Clip": "rawgenai.dashscope.generation",
         "generate": "rawgenai.dashscope.generation",
         "Recovery": "rawgenai.dashscope.recovery",

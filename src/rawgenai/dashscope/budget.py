@@ -4,7 +4,7 @@ What is billed is read from what would be sent, so that the two cannot differ. M
 and is never rounded. A list price is what the row of the model has; it is of ``PRICES_DATE`` and no promise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Bill(NamedTuple):
 
     seconds: Decimal  # the clip's, and those of the videos that go in
     upper_bound: bool  # nobody knows how long one of them is, or the clip, so that it may be less
-    price: Decimal | None  # of a second; None where the list has none
+    price: Decimal | None  # of a second; None where the list has none, or several clips have several
     cost: Decimal | None
     region: str  # whose price that is
     region_assumed: bool  # nothing tells the region
@@ -65,6 +65,21 @@ def bill(spec: Spec, model: Model, base_url: str, *, region: str | None = None) 
         cost=None if price is None else price * seconds,
         region=where,
         region_assumed=known is None,
+    )
+
+
+def total(bills: Iterable[Bill]) -> Bill:
+    """Add the bills of several clips of one account up; there is a price of a second only where all have the same."""
+    each = list(bills)
+    costs = [bill.cost for bill in each]
+    known = [cost for cost in costs if cost is not None]
+    prices = {bill.price for bill in each}
+    return each[0]._replace(
+        seconds=sum((bill.seconds for bill in each), Decimal(0)),
+        upper_bound=any(bill.upper_bound for bill in each),
+        price=prices.pop() if len(prices) == 1 else None,
+        cost=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        region=", ".join(dict.fromkeys(bill.region for bill in each)),
     )
 
 
@@ -134,10 +149,11 @@ def check_budget(bill: Bill, *, max_cost: float | None = None, max_seconds: floa
 def sentence(bill: Bill) -> str:
     """Say a bill to a person: ``"5 s are billed, 3 CNY by the list (0.6 a second, beijing, 2026-05; check ...)"``."""
     seconds = f"{'at most ' if bill.upper_bound else ''}{_digits(bill.seconds)} s are billed"
-    if bill.price is None or bill.cost is None:
+    if bill.cost is None:
         return f"{seconds}; no price is known of this model and resolution in {bill.region}"
     region = f"{bill.region}{' assumed' if bill.region_assumed else ''}"
-    source = f"{_digits(bill.price)} a second, {region}, {bill.date}; {PRICES_NOTE}"
+    rate = "" if bill.price is None else f"{_digits(bill.price)} a second, "
+    source = f"{rate}{region}, {bill.date}; {PRICES_NOTE}"
     return f"{seconds}, {_digits(bill.cost)} {bill.currency} by the list ({source})"
 
 
@@ -149,11 +165,11 @@ def shown(bill: Bill) -> dict[str, Any]:
     fields: dict[str, Any] = {"billed_seconds": _number(bill.seconds)}
     if bill.upper_bound:
         fields["upper_bound"] = True
-    if bill.price is not None and bill.cost is not None:
+    if bill.cost is not None:
         fields["list_price"] = {
             "amount": float(bill.cost),
             "currency": bill.currency,
-            "per_second": float(bill.price),
+            **({} if bill.price is None else {"per_second": float(bill.price)}),
             "region": bill.region,
             **({"region_assumed": True} if bill.region_assumed else {}),
             "as_of": bill.date,

@@ -44,6 +44,7 @@ def generate(
     spec: Spec,
     *,
     output: str | None = None,
+    folder: str | None = None,
     cache: bool = True,
     key: str | None = None,
     more: Mapping[str, Any] | None = None,
@@ -66,7 +67,8 @@ def generate(
 ) -> Clip:
     """Make a clip and return it once it is on disk, in the MP4 file ``output``.
 
-    Without ``output`` it goes to ``ai-video-wan-video/videos/TASK_ID.mp4`` under ``$OUTPUT_DIR``, or under ``output``.
+    Without ``output`` it goes to ``TASK_ID.mp4`` in ``folder``, which is made where there is none; without that it is
+    ``ai-video-wan-video/videos`` under ``$OUTPUT_DIR``, or under ``output``.
     With ``cache``, the same request that has its clip on disk already is answered with that, and one that was cut off
     is taken up where it stopped; ``more`` is what else makes two requests differ. ``key`` is an idempotency key.
     ``created`` is told of a task that was submitted, ``resumed`` of one that was there already, ``seen`` of each look.
@@ -75,7 +77,7 @@ def generate(
     Source: specification, video.generate; design section 5.
     """
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
-    place = files.check_target(output) if output is not None else default_folder(environ)
+    place = files.check_target(output) if output is not None else clip_folder(folder or default_folder(environ))
     settings = settings or config.load()
     order, warnings = submitting.order(loaded, settings, strict=strict, more=more)
     for warning in warnings:
@@ -96,11 +98,16 @@ def generate(
 
 
 def default_folder(environ: Mapping[str, str]) -> str:
-    """Make the folder of clips that are told no place; its absolute path, with a slash at the end.
+    """Name the folder of clips that are told no place."""
+    return os.path.join(environ.get("OUTPUT_DIR") or "output", FOLDER)
+
+
+def clip_folder(folder: str) -> str:
+    """Make a folder of clips that are named after their tasks; its absolute path, with a slash at the end.
 
     Raises RawgenaiError output_write_error.
     """
-    folder = os.path.abspath(os.path.join(environ.get("OUTPUT_DIR") or "output", FOLDER))
+    folder = os.path.abspath(folder)
     files.check_target(recovery.make_place(os.path.join(folder, "clip.mp4")))
     return folder + os.sep
 
@@ -119,9 +126,12 @@ class _Line:
     seen: Callable[[Look], None]
 
     def cached(self) -> Clip | None:
-        """Find the same request's clip, whole, on disk."""
-        rows = self.means.book.by_digest(self.order.digest)
+        """Find the same request's clip, whole, on disk; one that is where it is wanted comes before later ones."""
+        rows = sorted(self.means.book.by_digest(self.order.digest), key=lambda row: not self._is_here(row))
         return next((clip for row in rows if (clip := self._whole(row))), None)
+
+    def _is_here(self, row: "Row") -> bool:
+        return row.file is not None and self.place in (row.file, os.path.join(os.path.dirname(row.file), ""))
 
     def kept(self, row: int) -> Clip | None:
         """Find the clip of a row, whole, on disk."""

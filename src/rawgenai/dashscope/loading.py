@@ -8,12 +8,13 @@ import re
 from dataclasses import replace
 
 from rawgenai import files, media
-from rawgenai.dashscope import roster
+from rawgenai.dashscope import roster, rules
 from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.spec import Input, Spec, media_of, with_media
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media
 
+_FRAME_BYTES = 10 * 1024 * 1024  # every model that takes an image takes one of these
 _DATA_URI_BYTES = 20 * 1024 * 1024  # no input of any model may be larger
 
 
@@ -35,7 +36,30 @@ def load(spec: Spec) -> Spec:
     Raises RawgenaiError: the prompt's codes, and for each input its own for a file that is absent, unreadable or of a
     kind that no model takes there.
     """
+    if isinstance(spec.continues, str):
+        spec = begun(spec, last_frame(spec.continues))
     return with_media(_load_prompt(spec), {leaf: _load_leaf(row, leaf) for row, leaf in media_of(spec)})
+
+
+def begun(spec: Spec, frame: str | Media) -> Spec:
+    """Put a frame where a Spec has its first one, in the place of the clip that it goes on from."""
+    row = roster.rows_for(spec.model).get(spec.model or "")
+    if rules.select_mode(spec, row) == "kf2v":
+        return replace(spec, continues=None, first_frame=frame)
+    return replace(spec, continues=None, image=frame)
+
+
+def last_frame(clip: str) -> str:
+    """Take the last frame of a local clip, as a data URI: the same clip gives the same one.
+
+    Raises RawgenaiError as ``film.last_picture``.
+    """
+    from base64 import b64encode
+
+    from rawgenai import film
+
+    data, mime = film.last_picture(clip, _FRAME_BYTES)
+    return f"data:{mime};base64,{b64encode(data).decode()}"
 
 
 def seal(spec: Spec) -> Spec:

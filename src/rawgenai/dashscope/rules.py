@@ -38,11 +38,13 @@ class Objection(NamedTuple):
 _INPUT_MODES = (
     ("video", "--video", "edit"),
     ("image", "--image", "i2v"),
+    ("continues", "--continue", "i2v"),
     ("refs", "--ref", "r2v"),
     ("first_clip", "--first-clip", "i2v"),
     ("first_frame", "--first-frame", "kf2v"),
 )
-_BEGINNINGS = ("first_frame", "image", "first_clip")  # what a last frame is the end of
+_FIRST = ("continues", "image", "first_frame")  # three ways to name one picture
+_BEGINNINGS = (*_FIRST, "first_clip")  # what a last frame is the end of
 
 
 def select_mode(spec: Spec, row: Model | None = None) -> str:
@@ -52,10 +54,14 @@ def select_mode(spec: Spec, row: Model | None = None) -> str:
     """
     given = [(flag, mode) for name, flag, mode in _INPUT_MODES if getattr(spec, name) is not None]
     mixed = row is not None and row.dialect != "classic"
+    if spec.continues is not None:
+        _raise_on(check_one_first(spec))
     if len(given) > 1 and not mixed:
         flags = " and ".join(flag for flag, _ in given)
         raise RawgenaiError("conflicting_input_flags", f"{flags} cannot be used together: each is a mode of its own")
     modes = [mode for _, mode in given] or ["t2v"]
+    if spec.continues is not None:  # the frame that it gives may be a key frame, too
+        modes.insert(1 if spec.last_frame is None else 0, "kf2v")
     mode = next((mode for mode in modes if row is not None and mode in row.modes), modes[0])
     begun = any(getattr(spec, name) is not None for name in _BEGINNINGS) if mixed else mode == "kf2v"
     if spec.last_frame is not None and not begun:
@@ -91,6 +97,11 @@ def _listed(words: Iterable[object]) -> str:
     return ", ".join(map(str, words))
 
 
+def is_begun(spec: Spec) -> bool:
+    """Tell whether a Spec names media that say what its clip begins with, or what it is made of."""
+    return any(getattr(spec, name) is not None for name, *_ in _INPUT_MODES)
+
+
 # --- flags: what needs no model ----------------------------------------------------------------------------------
 
 
@@ -98,6 +109,22 @@ def check_refs_given(spec: Spec) -> Objection | None:
     """--ref without a value names no file."""
     if spec.refs is not None and not all(spec.refs or [""]):
         return Objection("missing_ref", "--ref needs a file or a URL; its value is empty")
+    return None
+
+
+def check_one_first(spec: Spec) -> Objection | None:
+    """The first frame is named once."""
+    given = [f"--{name.removesuffix('s').replace('_', '-')}" for name in _FIRST if getattr(spec, name) is not None]
+    if len(given) > 1:
+        message = f"{' and '.join(given)} cannot be used together: one is first"
+        return Objection("conflicting_input_flags", message)
+    return None
+
+
+def check_continued(spec: Spec) -> Objection | None:
+    """Only in a film there is a clip before."""
+    if isinstance(spec.continues, bool):
+        return Objection("invalid_usage", "only a film's shots have one before them: --continue names a clip")
     return None
 
 
@@ -151,6 +178,7 @@ def check_text(spec: Spec) -> Objection | None:
 
 # Field -> what it is for (models.ROLES), and the flag that is named for it.
 _ROLES = {
+    "continues": ("first_frame", "--continue"),
     "image": ("first_frame", "--image"),
     "first_frame": ("first_frame", "--first-frame"),
     "last_frame": ("last_frame", "--last-frame"),
@@ -174,8 +202,8 @@ def check_inputs(spec: Spec, model: Model) -> Objection | None:
     """The media are some that may be named together."""
     if model.combinations is None:
         return None
-    if spec.image is not None and spec.first_frame is not None:
-        return Objection("conflicting_input_flags", "--image and --first-frame cannot be used together: one is first")
+    if twice := check_one_first(spec):
+        return twice
     given = roles(spec, model)
     if _takes(model, given):
         return None
@@ -591,6 +619,7 @@ def _doubt_there(model: Model, region: str | None) -> Objection | None:
 
 FLAG_CHECKS: tuple[Callable[[Spec], Objection | None], ...] = (
     check_refs_given,
+    check_continued,
     check_voices,
     check_size_alone,
     check_shot_word,

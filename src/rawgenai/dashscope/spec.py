@@ -19,6 +19,7 @@ class Spec:
     _: KW_ONLY
     prompt_file: str | None = None  # read when there is no prompt; "-" is stdin
     image: str | Media | None = None  # makes it image-to-video
+    continues: str | bool | None = None  # a local clip: its last frame is the first; in a film True is the shot before
     refs: tuple[str | Media, ...] | None = None  # reference images and videos; makes it reference-to-video
     ref_voices: tuple[str | Media | None, ...] | None = None  # of the references, in their order; None: its own
     first_frame: str | Media | None = None  # makes it keyframe-to-video

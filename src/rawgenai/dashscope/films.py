@@ -1,0 +1,197 @@
+"""A film: shot after shot, each from the last frame of the one before, joined at the end.
+
+A shot is one Spec, and its clip is made by ``generate``, which loses nothing and pays once; so the same film again goes
+on where it was cut off. Nothing is sent before every shot is known to be one that may be.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import cache, reduce
+from operator import or_
+from types import GenericAlias
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from rawgenai import config
+from rawgenai.config import Settings
+from rawgenai.dashscope import generation, loading, rules, submitting
+from rawgenai.dashscope.generation import Clip
+from rawgenai.dashscope.models import Model
+from rawgenai.dashscope.recording import Warn, silent
+from rawgenai.dashscope.spec import Spec, with_media
+from rawgenai.errors import RawgenaiError
+from rawgenai.message import Media, parse_json
+
+MAX_SHOTS = 1024 * 1024  # bytes of their lines
+
+# A field that is wrong has a code of its own, where its flag has one; else `invalid_usage`.
+_CODES = {"duration": "invalid_duration", "size": "invalid_size", "seed": "invalid_seed"}
+_NAMES = {field.name: field.name for field in fields(Spec)} | {"continues": "continue"}  # of fields, in a line
+
+
+class Shot(NamedTuple):
+    """A shot of a film, checked; nothing of it was sent."""
+
+    spec: Spec  # loaded; where it goes on from the shot before, a leaf stands for that one's last frame
+    model: Model
+    warnings: list[str]
+    before: Media | None  # the leaf that stands for the last frame of the shot before
+
+
+class Film(NamedTuple):
+    """A film on disk, how it was joined, and the clips that it is made of."""
+
+    file: str  # absolute path
+    seconds: float
+    picture: str  # "copied" or "encoded"
+    sound: str  # "copied", "encoded" or "none"
+    reasons: list[str]  # why what could have been copied was encoded; sentences
+    shots: list[Clip]
+
+
+def film(
+    shots: Sequence[Spec],
+    output: str,
+    *,
+    folder: str | None = None,
+    audio: str | None = None,
+    crossfade: float = 0,
+    strict: bool = False,
+    settings: Settings | None = None,
+    warn: Warn = silent,
+    shoot: Callable[..., Clip] = generation.generate,
+) -> Film:
+    """Make a film of shots, in their order, and return it once it is on disk, in the MP4 file ``output``.
+
+    Each shot begins with the last frame of the one before, unless it names media of its own, or its ``continues`` is
+    False; a shot that equals an earlier one is a clip of its own. The clips are ``TASK_ID.mp4`` in ``folder``, by
+    default ``NAME.clips`` beside a film ``NAME.mp4``, and stay there. The same call again goes on where it was cut off:
+    a clip that is on disk is not asked for again, a task that was paid is waited for. ``audio`` and ``crossfade`` are
+    those of ``rawgenai video join``. ``shoot`` makes the clip of a shot and is called as ``generate`` is. Raises
+    RawgenaiError with any code of the table, before anything is sent where a shot may not be; it names the shot as
+    the line, counted from 1.
+    """
+    from rawgenai import film as cutting
+
+    planned = plan(shots, strict=strict)
+    target = cutting.check([], output, audio=audio, crossfade=crossfade)
+    place = generation.clip_folder(folder or f"{os.path.splitext(target)[0]}.clips")
+    settings = settings or config.load()
+    clips, equal = list[Clip](), Counter[str]()
+    for number, shot in enumerate(planned, 1):
+        with _line(number, f"; the shots before it are in {place}, and the same command goes on from there"):
+            spec = shot.spec
+            if shot.before:
+                spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})
+            digest = submitting.order(spec, settings.base_url, strict=strict)[0].digest
+            more = {"take": equal[digest]} if equal[digest] else {}
+            equal[digest] += 1
+            clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=warn))
+    made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
+    return Film(*made, shots=clips)
+
+
+def plan(shots: Sequence[Spec], *, strict: bool = False) -> list[Shot]:
+    """Check every shot of a film, and load what it names, without network or key.
+
+    Raises RawgenaiError with the first objection, which names the line; with ``strict`` a warning is one.
+    """
+    if not shots:
+        raise RawgenaiError("invalid_usage", "a film has one shot or more; there is none")
+    planned = []
+    for number, spec in enumerate(shots, 1):
+        with _line(number):
+            planned.append(_planned(spec, number, strict=strict))
+    return planned
+
+
+def _planned(spec: Spec, number: int, *, strict: bool) -> Shot:
+    before = None
+    if spec.continues is False:
+        spec = replace(spec, continues=None)
+    elif spec.continues is True or (number > 1 and not rules.is_begun(spec)):
+        if number == 1:
+            raise RawgenaiError("invalid_usage", "there is no shot before the first one")
+        before = Media(f"the last frame of line {number - 1}", "image/png", 0)
+        spec = loading.begun(replace(spec, continues=True), before)
+    if spec.prompt_file == "-":
+        raise RawgenaiError("invalid_usage", "prompt_file is a file; stdin has no place in a film")
+    return Shot(*loading.prepare(spec, strict=strict), before)
+
+
+@contextmanager
+def _line(number: int, after: str = "") -> Iterator[None]:
+    """Say in an error which shot it is about, and what comes after it."""
+    try:
+        yield
+    except RawgenaiError as error:
+        error.message = f"line {number}: {error.message}{after}"
+        raise
+
+
+# --- the lines of a file -----------------------------------------------------------------------------------------
+
+
+def read(text: str | bytes) -> list[Spec]:
+    """Parse and check the lines of a film, one JSON object each, of at most 1 MiB in UTF-8.
+
+    The fields are a Spec's; ``continues`` is called ``continue``. Raises RawgenaiError: `invalid_usage` for what is no
+    such line, has an unknown field or a value of a wrong type, which names the line; `invalid_duration`,
+    `invalid_size` and `invalid_seed` for the type of these three.
+    """
+    raw = text.encode() if isinstance(text, str) else text
+    if len(raw) > MAX_SHOTS:
+        raise RawgenaiError("invalid_usage", f"the shots are longer than {MAX_SHOTS // 1024} KiB")
+    specs = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").rstrip().splitlines(), 1):
+        with _line(number):
+            specs.append(_spec(line))
+    return specs
+
+
+def _spec(line: bytes) -> Spec:
+    try:
+        document = parse_json(line.decode())
+    except ValueError as error:
+        why = getattr(error, "msg", error)  # of a JSONDecodeError the rest is a place in the line, called line 1
+        raise RawgenaiError("invalid_usage", f"it is not JSON that can be read: {why}") from None
+    if not isinstance(document, dict):
+        raise RawgenaiError("invalid_usage", "it is not a JSON object")
+    from pydantic import ValidationError
+
+    try:
+        checked = _checker().model_validate_json(line)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False, include_context=False, include_input=False)[0]) from None
+    return Spec(**{name: getattr(checked, name) for name in checked.model_fields_set})
+
+
+@cache
+def _checker() -> Any:
+    """Build the pydantic model of a line: a Spec's fields, whose media are paths or URLs."""
+    from pydantic import ConfigDict, Field, create_model
+
+    hints = get_type_hints(Spec)
+    given: dict[str, Any] = {
+        name: (_unloaded(hints[name]), Field(None, alias=called)) for name, called in _NAMES.items()
+    }
+    return create_model("Shot", __config__=ConfigDict(strict=True, extra="forbid"), **given)
+
+
+def _unloaded(hint: Any) -> Any:
+    """Take Media out of a type: a line names files, and says nothing of what is in them."""
+    parts = tuple(_unloaded(part) for part in get_args(hint) if part is not Media)
+    if get_origin(hint) is tuple:
+        return GenericAlias(tuple, parts)
+    return reduce(or_, parts) if parts else hint
+
+
+def _refusal(error: Mapping[str, Any]) -> RawgenaiError:
+    """Turn pydantic's first objection into ours; it never holds the value."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if name in _NAMES.values():
+        said = error["msg"][:1].lower() + error["msg"][1:]
+        return RawgenaiError(_CODES.get(name, "invalid_usage"), f"the field {name!r}: {said}")
+    return RawgenaiError("invalid_usage", f"the unknown field {name[:80]!r}; there are {', '.join(_NAMES.values())}")
