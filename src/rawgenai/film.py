@@ -160,6 +160,7 @@ def last_frame(clip: str, output: str) -> str:
     .png), output_write_error, missing_extra.
     """
     target = files.check_target(output, ".png")
+    _look("the clip", clip)
     _refuse_own_input(target, [clip])
     image = _last_image(clip)
     with _part_of(target) as part:

@@ -23,6 +23,7 @@ INPUTS: dict[str, dict[str, Any]] = {  # what makes the mode, at least
 }
 FRAME = {"first_frame": URL}
 IMAGE = {"image": URL}
+ON = {"continues": "clip.mp4"}
 REFS: dict[str, Any] = {"prompt": "a", "refs": (URL,)}
 CLIP = {"video": VIDEO, "prompt": "a"}
 SOUND = "https://example.com/a.mp3"
@@ -54,6 +55,25 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "a", "last_frame": URL}, "last_frame_requires_first"),
     (IMAGE | {"last_frame": URL}, "last_frame_requires_first"),
     (REFS | {"last_frame": URL}, "last_frame_requires_first"),
+    # A clip to go on from gives the first frame, of whichever mode takes one.
+    (ON, "wan2.6-i2v-flash"),
+    (ON | {"last_frame": URL}, "wan2.2-kf2v-flash"),
+    (ON | {"model": "wan2.2-kf2v-flash"}, "wan2.2-kf2v-flash"),
+    (ON | {"model": "wan2.2-kf2v-flash", "last_frame": URL}, "wan2.2-kf2v-flash"),
+    (ON | {"model": "wan2.6-i2v"}, "wan2.6-i2v"),
+    (ON | {"model": "wan2.7-i2v"}, "wan2.7-i2v"),
+    (ON | {"model": "wan2.7-i2v", "last_frame": URL}, "wan2.7-i2v"),
+    (ON | REFS | {"model": "wan2.7-r2v"}, "wan2.7-r2v"),
+    (ON | {"model": "wan3.0-video"}, "wan3.0-video"),
+    (ON | {"model": "wan2.6-t2v"}, "invalid_model"),
+    (ON | REFS, "conflicting_input_flags"),
+    (ON | IMAGE, "conflicting_input_flags"),
+    (ON | FRAME, "conflicting_input_flags"),
+    (ON | IMAGE | {"model": "wan2.7-i2v"}, "conflicting_input_flags"),
+    (ON | FRAME | {"model": "wan3.0-video"}, "conflicting_input_flags"),
+    (ON | {"first_clip": VIDEO, "model": "wan2.7-i2v"}, "conflicting_input_flags"),
+    ({"prompt": "a", "continues": True}, "invalid_usage"),  # only in a film
+    ({"prompt": "a", "continues": False}, "invalid_usage"),
     # The model.
     ({"prompt": "a", "model": "wan2.5-t2v-preview"}, "wan2.5-t2v-preview"),
     ({"prompt": "a", "model": "wan9"}, "invalid_model"),

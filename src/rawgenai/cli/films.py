@@ -97,7 +97,7 @@ def film(
         return _dry(planned, bills, whole, settings.base_url, quiet=quiet)
     if not quiet:
         streams.emulated(settings.base_url)
-        streams.err(f"{len(planned)} shots: {budget.sentence(whole)}")
+        streams.err(f"{len(planned)} shots, if none is there yet: {budget.sentence(whole)}")
     given = {"timeout": timeout, "interval": poll_interval, "settle": settle}
     screen = _Screen(planned, bills, {name: value for name, value in given.items() if value is not None}, quiet=quiet)
     try:
@@ -134,9 +134,9 @@ def _dry(planned: list["Shot"], bills: list["Bill"], whole: "Bill", base_url: st
 
     warn = streams.warner(quiet=quiet)
     shots = []
-    for number, (shot, bill) in enumerate(zip(planned, bills, strict=True), 1):
+    for line, (shot, bill) in enumerate(zip(planned, bills, strict=True), 1):
         for warning in shot.warnings:
-            warn(f"line {number}: {warning}")
+            warn(f"line {line}: {warning}")
         request = dryrun.shown(dryrun.request_of(shot.spec, shot.model), base_url)
         shots.append({"request": request, **budget.shown(bill)})
     return envelope.success(dry_run=True, shots=shots, **budget.shown(whole))
@@ -150,17 +150,17 @@ class _Screen:
         self._bills = bills
         self._given = given
         self._quiet = quiet
-        self._numbers = count()
+        self._places = count()
 
     def shoot(self, spec: "Spec", **asked: Any) -> "Clip":
         """Make the next shot's clip, as ``generate`` does."""
         from rawgenai.dashscope import budget, generation
 
-        number = next(self._numbers)
-        name = f"shot {number + 1} of {len(self._planned)}"
+        place = next(self._places)
+        name = f"shot {place + 1} of {len(self._planned)}"
         self._say(name)
-        with Display(Watch(name, self._planned[number].model.minutes), quiet=self._quiet) as display:
-            stages = Stages(display, None, budget.sentence(self._bills[number]), quiet=self._quiet)
+        with Display(Watch(name, self._planned[place].model.minutes), quiet=self._quiet) as display:
+            stages = Stages(display, None, budget.sentence(self._bills[place]), quiet=self._quiet)
             display.show()
             shown = {
                 "warn": stages.warn,
@@ -175,7 +175,7 @@ class _Screen:
             finally:
                 stages.end()
         if clip.cached:
-            self._say(f"{name} is there: {os.path.basename(clip.file)}")
+            self._say(f"{os.path.basename(clip.file)} is there already")
         return clip
 
     def _say(self, line: str) -> None:

@@ -55,7 +55,7 @@ def select_mode(spec: Spec, row: Model | None = None) -> str:
     given = [(flag, mode) for name, flag, mode in _INPUT_MODES if getattr(spec, name) is not None]
     mixed = row is not None and row.dialect != "classic"
     if spec.continues is not None:
-        _raise_on(check_one_first(spec))
+        _raise_on(_named_twice(spec))
     if len(given) > 1 and not mixed:
         flags = " and ".join(flag for flag, _ in given)
         raise RawgenaiError("conflicting_input_flags", f"{flags} cannot be used together: each is a mode of its own")
@@ -67,6 +67,15 @@ def select_mode(spec: Spec, row: Model | None = None) -> str:
     if spec.last_frame is not None and not begun:
         raise RawgenaiError("last_frame_requires_first", "--last-frame requires --first-frame")
     return mode
+
+
+def _named_twice(spec: Spec) -> Objection | None:
+    """The first frame is named once."""
+    given = [f"--{name.removesuffix('s').replace('_', '-')}" for name in _FIRST if getattr(spec, name) is not None]
+    if len(given) > 1:
+        message = f"{' and '.join(given)} cannot be used together: one is first"
+        return Objection("conflicting_input_flags", message)
+    return None
 
 
 def select_model(spec: Spec, mode: str, rows: Mapping[str, Model] = MODELS) -> Model:
@@ -109,15 +118,6 @@ def check_refs_given(spec: Spec) -> Objection | None:
     """--ref without a value names no file."""
     if spec.refs is not None and not all(spec.refs or [""]):
         return Objection("missing_ref", "--ref needs a file or a URL; its value is empty")
-    return None
-
-
-def check_one_first(spec: Spec) -> Objection | None:
-    """The first frame is named once."""
-    given = [f"--{name.removesuffix('s').replace('_', '-')}" for name in _FIRST if getattr(spec, name) is not None]
-    if len(given) > 1:
-        message = f"{' and '.join(given)} cannot be used together: one is first"
-        return Objection("conflicting_input_flags", message)
     return None
 
 
@@ -202,7 +202,7 @@ def check_inputs(spec: Spec, model: Model) -> Objection | None:
     """The media are some that may be named together."""
     if model.combinations is None:
         return None
-    if twice := check_one_first(spec):
+    if twice := _named_twice(spec):
         return twice
     given = roles(spec, model)
     if _takes(model, given):
@@ -251,7 +251,7 @@ def check_prompt(spec: Spec, model: Model) -> Objection | None:
     """A prompt is required where the picture does not say enough (ruling 7); blank text is none."""
     if spec.prompt_file is not None and spec.prompt is None:
         return None  # it is read later, and checked then
-    required = model.needs_prompt == "always" or (model.needs_prompt == "alone" and not media_of(spec))
+    required = model.needs_prompt == "always" or (model.needs_prompt == "alone" and not (media_of(spec) or spec.continues))
     if (required and not (spec.prompt or "").strip()) or (spec.prompt and not spec.prompt.strip()):
         return Objection(
             "missing_prompt", f"{model.mode} needs a prompt: as an argument, by --prompt-file, or on stdin"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 FPS = 30
 SAMPLE_RATE = 48_000
 BEAT = 15  # frames from one landing of the ball to the next, and from one note to the next
+BEGUN = ("i2v", "kf2v")  # modes whose first picture is the clip's first frame, and nothing else is on that
+FADE = 10  # frames in which all the rest comes over it
 SHARE = SAMPLE_RATE // FPS  # samples that go with a frame
 MELODY = (261.63, 392.0, 329.63, 440.0, 392.0, 523.25, 329.63, 293.66)  # Hz
 LOUDNESS = 0.3  # of full scale: audible, and two partials together stay far from clipping
@@ -46,6 +48,7 @@ INK = (245, 246, 250, 255)
 AMBER = (255, 205, 90, 255)
 QUIET = (168, 176, 192, 255)
 PAPER = (10, 13, 20, 178)
+COVER = (10, 13, 20, 235)  # over a picture, which may be another clip's last frame, and have panels itself
 BARS = ((235, 235, 235), (235, 220, 60), (60, 210, 220), (70, 200, 90), (215, 80, 205), (225, 70, 60), (60, 90, 225))
 
 # (name, index in a collection): every one that is found is used, a character taking the first that can draw it.
@@ -118,7 +121,8 @@ def draw(
     facts = (("model", model), ("mode", mode), ("task", task_id))
     frames = max(1, round(seconds * FPS))
     scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=any(pictures))
-    scene.show(compose(pictures, mode, (width, height), scene.blank), frames)
+    begun = mode in BEGUN and any(pictures[:1])
+    scene.show(compose(pictures, mode, (width, height), scene.blank), frames, fade=FADE if begun else 0)
     track = (played(music) if music else melody()) if sound else None
     # "file:" keeps a colon in the name from being read as a protocol; faststart puts moov before mdat.
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -220,16 +224,21 @@ class Scene:
         self.sky = planes(draw_sky(width, height, hue))
         self.stills: list[tuple[Image, ...]] = []
         self.frames = 1
+        self.fade = 0
         self.digits = {char: letters.mask(char, self.unit * 1.9) for char in "0123456789:"}
 
     def blank(self) -> "Image":
         """What stands where a picture is not known."""
         return draw_sky(self.width, self.height, self.hue).crop((0, 0, self.width, self.height))
 
-    def show(self, stills: Sequence["Image"], frames: int) -> None:
-        """Put stills behind everything in place of the sky: one that stays, or several that fade over ``frames``."""
+    def show(self, stills: Sequence["Image"], frames: int, fade: int = 0) -> None:
+        """Put stills behind everything in place of the sky: one that stays, or several that fade over ``frames``.
+
+        All else comes over the first of them in ``fade`` frames.
+        """
         self.stills = [planes(still) for still in stills]
         self.frames = frames
+        self.fade = fade
 
     def ground(self, index: int, number: int, width: int) -> "Image":
         """Plane ``index`` of what is behind everything, ``width`` pixels of each line."""
@@ -247,17 +256,21 @@ class Scene:
     def frame(self, number: int) -> "VideoFrame":
         """Picture ``number``, counted from 0, in yuv420p."""
         import av
+        from PIL import Image
 
         picture = av.VideoFrame(self.width, self.height, "yuv420p")
         x, y = self.ball_at(number)
         for index, plane in enumerate(picture.planes):
             half = min(index, 1)  # chroma planes have half the pixels each way
             # A plane's lines may be longer than the picture is wide; what is beyond is never shown.
-            canvas = self.ground(index, number, plane.line_size)
+            ground = self.ground(index, number, plane.line_size)
+            canvas = ground.copy()
             canvas.paste(self.ball.planes[index], (x >> half, y >> half), self.ball.masks[half])
             canvas.paste(self.card.planes[index], (0, 0), self.card.masks[half])
             if index == 0:
                 self.write_clock(canvas, number)
+            if number < self.fade:
+                canvas = Image.blend(ground, canvas, number / self.fade)
             plane.update(canvas.tobytes())
         picture.colorspace = picture.color_range = 1  # BT.709, 16-235
         return picture
@@ -317,7 +330,7 @@ def draw_card(
     floor = foot - unit * 3.8 - len(facts) * unit * LEADING
     pad = unit * 0.7
     end = min(right, left + 2 * pad + fact_width(letters, unit, facts)) if small else right
-    pen.rounded_rectangle((left, floor, end, foot), unit / 2, PAPER)
+    pen.rounded_rectangle((left, floor, end, foot), unit / 2, COVER if small else PAPER)
     write_facts(pen, letters, (left + pad, floor + unit * 3.1, end - pad), unit, facts)
     if watermark:
         text = letters.spelled(WATERMARK)
@@ -349,7 +362,7 @@ def write_prompt(
     if snug:
         widest = max([letters.length(OWNER, unit * 0.9), *(letters.length(line, size) for line in lines)])
         right = min(right, left + 2 * pad + widest)
-    pen.rounded_rectangle((left, top, right, end), unit / 2, PAPER)
+    pen.rounded_rectangle((left, top, right, end), unit / 2, COVER if snug else PAPER)
     letters.write(pen, (left + pad, top + pad), OWNER, unit * 0.9, AMBER)
     for i, line in enumerate(lines):
         letters.write(pen, (left + pad, start + i * size * LEADING), line, size, INK)
