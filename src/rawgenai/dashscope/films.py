@@ -81,7 +81,7 @@ def film(
     settings = settings or config.load()
     clips, equal = list[Clip](), Counter[str]()
     for number, shot in enumerate(planned, 1):
-        with _line(number, f"; the shots before it are in {place}, and the same command goes on from there"):
+        with _line(number, f"; the shots before it are in {place[:-1]}, and the same command goes on from there"):
             spec = shot.spec
             if shot.before:
                 spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})

@@ -251,7 +251,9 @@ def check_prompt(spec: Spec, model: Model) -> Objection | None:
     """A prompt is required where the picture does not say enough (ruling 7); blank text is none."""
     if spec.prompt_file is not None and spec.prompt is None:
         return None  # it is read later, and checked then
-    required = model.needs_prompt == "always" or (model.needs_prompt == "alone" and not (media_of(spec) or spec.continues))
+    required = model.needs_prompt == "always" or (
+        model.needs_prompt == "alone" and not (media_of(spec) or spec.continues)
+    )
     if (required and not (spec.prompt or "").strip()) or (spec.prompt and not spec.prompt.strip()):
         return Objection(
             "missing_prompt", f"{model.mode} needs a prompt: as an argument, by --prompt-file, or on stdin"
