@@ -207,6 +207,16 @@ def beeps(path: str) -> list[float]:
     return [b / 8000 for a, b in pairwise([-8000, *loud]) if b - a > 800]
 
 
+def shift(whole: "array[int]", part: "array[int]", begin: int) -> float:
+    """By how many seconds a part is heard later in the whole than from sample ``begin`` on; both at 48 kHz."""
+    wanted = part[600:4600:7]
+    misfits = {
+        lag: sum((a - b) ** 2 for a, b in zip(wanted, whole[begin + 600 + lag : begin + 4600 + lag : 7], strict=False))
+        for lag in range(-min(begin, 2400), 2401)
+    }
+    return min(misfits, key=lambda lag: misfits[lag]) / RATE
+
+
 def shades(path: str, at: tuple[int, int] = (0, 0)) -> list[int]:
     """The luma of one pixel, frame by frame."""
     with av.open(path) as container:

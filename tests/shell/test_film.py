@@ -25,6 +25,7 @@ from footage import (
     marks,
     remuxed,
     shades,
+    shift,
     stretched,
     times,
     track,
@@ -72,16 +73,6 @@ def test_six_shots_of_the_emulator_are_thirty_seconds_frame_by_frame_in_step(tmp
     late = [shift(whole, shot, number * 5 * RATE) for number in range(6)]
     near(late, [0] * 6, 0.012)
     assert late[0] == 0
-
-
-def shift(whole: "array[int]", part: "array[int]", begin: int) -> float:
-    """By how many seconds a part is heard later in the whole than from sample ``begin`` on; both at 48 kHz."""
-    wanted = part[600:4600:7]
-    misfits = {
-        lag: sum((a - b) ** 2 for a, b in zip(wanted, whole[begin + 600 + lag : begin + 4600 + lag : 7], strict=False))
-        for lag in range(-min(begin, 2400), 2401)
-    }
-    return min(misfits, key=lambda lag: misfits[lag]) / RATE
 
 
 @pytest.mark.parametrize("bframes", [0, 2, 3])
