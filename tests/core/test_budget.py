@@ -419,3 +419,43 @@ def test_no_amount_has_the_noise_of_floats(row: Model) -> None:
             spec = replace(spec, refs=(video(1.1), video(1.3), PICTURE))
         text = json.dumps(shown(bill(spec, row, BASES[region])))
         assert not re.search(r"\.\d{9}", text), text
+
+
+# --- several clips ------------------------------------------------------------------------------------------------
+
+
+def each(*changes: dict[str, Any]) -> list[Bill]:
+    one = Bill(
+        Decimal(5), upper_bound=False, price=Decimal("0.6"), cost=Decimal(3), region="beijing", region_assumed=True
+    )
+    return [one._replace(**change) for change in changes]
+
+
+CHEAPER = {"price": Decimal("0.3"), "cost": Decimal("1.5")}
+UNKNOWN = {"price": None, "cost": None}
+LIST = "beijing assumed, 2026-05; check the price page"
+TOTALS: dict[str, tuple[list[Bill], str]] = {
+    "one": (each({}), f"5 s are billed, 3 CNY by the list (0.6 a second, {LIST})"),
+    "alike": (each({}, {}), f"10 s are billed, 6 CNY by the list (0.6 a second, {LIST})"),
+    "of several prices": (each({}, CHEAPER), f"10 s are billed, 4.5 CNY by the list ({LIST})"),
+    "one of them unknown": (
+        each({}, UNKNOWN), "10 s are billed; no price is known of this model and resolution in beijing",
+    ),
+    "one of them at most": (
+        each({}, {"upper_bound": True}), f"at most 10 s are billed, 6 CNY by the list (0.6 a second, {LIST})",
+    ),
+    "in two regions": (
+        each({}, {"region": "singapore"}),
+        "10 s are billed, 6 CNY by the list (0.6 a second, beijing, singapore assumed, 2026-05; check the price page)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("bills", "said"), TOTALS.values(), ids=TOTALS)
+def test_the_bills_of_several_clips_add_up(bills: list[Bill], said: str) -> None:
+    assert sentence(budget.total(bills)) == said
+
+
+def test_several_prices_are_no_price_of_a_second_in_an_envelope() -> None:
+    listed = shown(budget.total(each({}, CHEAPER)))["list_price"]
+    assert (listed["amount"], "per_second" in listed) == (4.5, False)

@@ -302,3 +302,20 @@ def test_a_digest_says_nothing_of_names_and_all_of_contents() -> None:
     one, two = Request("POST", "x", {}, {"a": 1, "b": [2]}), Request("POST", "x", {}, {"b": [2], "a": 1})
     assert dashscope_wire.digest(one) == dashscope_wire.digest(two)
     assert dashscope_wire.digest(one) != dashscope_wire.digest(one, {"fps": 1})
+
+
+# --- a folder -------------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_may_be_told_its_folder_alone(world: World, tmp_path: Path) -> None:
+    made = world.generate(output=None, folder="clips/of/mine")
+    assert made.file == str(tmp_path / "clips" / "of" / "mine" / f"{made.task.task_id}.mp4")
+    (row,) = world.ledger.rows()
+    assert row.output == str(tmp_path / "clips" / "of" / "mine") + "/"
+
+
+def test_a_clip_that_is_where_it_is_wanted_comes_before_a_later_one(world: World) -> None:
+    first = world.generate()
+    world.generate(output="later.mp4", cache=False)
+    assert world.generate().task == first.task
+    assert world.generate(output="later.mp4").task != first.task

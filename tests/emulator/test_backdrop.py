@@ -10,7 +10,7 @@ from typing import Any
 import av
 import pytest
 from asking import BLUE, GOLD, GREEN, QUARTERS, RED, film, quartered, saved, wav
-from PIL import Image, ImageStat
+from PIL import Image, ImageChops, ImageStat
 
 from rawgenai.emulator.render import draw
 
@@ -92,6 +92,16 @@ def test_an_image_is_the_first_frame_and_stays(tmp_path: Path, name: str) -> Non
     assert len(frames) == 15
     for frame in (frames[0], frames[-1]):
         assert _same(_quarters(frame), QUARTERS), _quarters(frame)
+
+
+@pytest.mark.parametrize("mode", ["i2v", "kf2v"])
+def test_a_clip_begins_with_its_first_picture_and_nothing_else(tmp_path: Path, mode: str) -> None:
+    earlier = _clip(tmp_path / "earlier.mp4", mode="t2v")
+    last = _frames(earlier)[-1]
+    frames = _frames(_clip(tmp_path / "clip.mp4", mode=mode, pictures=[_kept(tmp_path, "0", saved(last))], prompt="B"))
+    apart = [ImageStat.Stat(ImageChops.difference(last, frame).convert("L")).mean[0] for frame in frames]
+    assert apart[0] < 2
+    assert min(apart[-4:]) > apart[0] + 2  # there is a panel, a ball and a clock by then
 
 
 def test_a_16_bit_image_keeps_its_grey(tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """Films: every frame in its place, sound in step, what differs encoded and said; the last frame; nothing half done."""
 
+import io
+import os
+import random
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -556,3 +560,54 @@ def test_whatever_stops_a_join_leaves_the_old_film_and_no_part(
         film.join([clip, clip], str(out), crossfade=0.1 if at == "_timed" else 0)
     assert out.read_bytes() == b"the old one"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp4", "film.mp4"]
+
+
+# --- The last frame as bytes -----------------------------------------------------------------------------------------
+
+
+def noisy(path: Path, width: int, height: int) -> str:
+    """A clip of a frame of noise in all its colours, without loss: what a PNG of it is largest of."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"qp": "0", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+        frame = av.VideoFrame(width, height, "yuv444p")
+        for plane in frame.planes:
+            plane.update(random.Random(1).randbytes(plane.buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
+MIB = 1024 * 1024
+
+
+def test_the_worst_frame_that_the_api_makes_travels_inside_a_request(tmp_path: Path) -> None:
+    data, mime = film.last_picture(noisy(tmp_path / "a.mp4", 1920, 1080), 10 * MIB)
+    assert (mime, data[:4]) == ("image/png", b"\x89PNG")
+    assert len(data) <= 7 * MIB  # spec.INLINE
+
+
+def test_a_last_frame_of_too_many_bytes_is_a_jpeg_that_looks_the_same(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4")
+    exact, _ = film.last_picture(clip, 10 * MIB)
+    data, mime = film.last_picture(clip, len(exact) - 1)
+    with Image.open(io.BytesIO(data)) as smaller, Image.open(io.BytesIO(exact)) as image:
+        assert (mime, smaller.format, smaller.size) == ("image/jpeg", "JPEG", image.size)
+        assert apart(smaller, image) < 2
+
+
+def test_a_last_frame_is_the_same_as_bytes_and_as_a_file(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4")
+    data, _ = film.last_picture(clip, 10 * MIB)
+    assert Path(film.last_frame(clip, str(tmp_path / "last.png"))).read_bytes() == data
+    assert film.last_picture(make(tmp_path / "b.mp4", mark=1), 10 * MIB)[0] != data
+
+
+def test_a_join_sweeps_away_what_killed_ones_left_long_ago(tmp_path: Path) -> None:
+    clip = make(tmp_path / "a.mp4")
+    for age, name in ((0, "0"), (25 * 3600, "1")):
+        part = tmp_path / f".film.mp4.film.~{name * 16}.part"
+        part.touch()
+        os.utime(part, (time.time() - age,) * 2)
+    film.join([clip], str(tmp_path / "film.mp4"))
+    assert [path.name for path in tmp_path.glob(".*")] == [f".film.mp4.film.~{'0' * 16}.part"]

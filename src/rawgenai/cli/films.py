@@ -109,7 +109,7 @@ def film(
             crossfade=crossfade,
             strict=strict,
             settings=settings,
-            warn=streams.warner(quiet=quiet),
+            warn=screen.warn,
             shoot=screen.shoot,
         )
     except KeyboardInterrupt:
@@ -130,12 +130,12 @@ def _dry(planned: list["Shot"], bills: list["Bill"], whole: "Bill", base_url: st
     """Write what would be sent of every shot; where it goes on from the one before, the frame is named, not shown."""
     from rawgenai import envelope
     from rawgenai.cli import dryrun
-    from rawgenai.dashscope import budget
+    from rawgenai.dashscope import budget, wire
 
     warn = streams.warner(quiet=quiet)
     shots = []
     for line, (shot, bill) in enumerate(zip(planned, bills, strict=True), 1):
-        for warning in shot.warnings:
+        for warning in [*shot.warnings, *wire.region_warnings(shot.model, base_url)]:
             warn(f"line {line}: {warning}")
         request = dryrun.shown(dryrun.request_of(shot.spec, shot.model), base_url)
         shots.append({"request": request, **budget.shown(bill)})
@@ -150,7 +150,12 @@ class _Screen:
         self._bills = bills
         self._given = given
         self._quiet = quiet
+        self._warn = streams.warner(quiet=quiet)  # above the live line, while there is one
         self._places = count()
+
+    def warn(self, text: str) -> None:
+        """Tell of a warning."""
+        self._warn(text)
 
     def shoot(self, spec: "Spec", **asked: Any) -> "Clip":
         """Make the next shot's clip, as ``generate`` does."""
@@ -160,10 +165,10 @@ class _Screen:
         name = f"shot {place + 1} of {len(self._planned)}"
         self._say(name)
         with Display(Watch(name, self._planned[place].model.minutes), quiet=self._quiet) as display:
+            self._warn, plain = display.warn, self._warn
             stages = Stages(display, None, budget.sentence(self._bills[place]), quiet=self._quiet)
             display.show()
             shown = {
-                "warn": stages.warn,
                 "progress": stages.progress,
                 "created": stages.created,
                 "resumed": stages.resumed,
@@ -174,6 +179,7 @@ class _Screen:
                 clip = generation.generate(spec, **asked | self._given | shown)
             finally:
                 stages.end()
+                self._warn = plain
         if clip.cached:
             self._say(f"{os.path.basename(clip.file)} is there already")
         return clip

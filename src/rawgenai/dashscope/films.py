@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from types import GenericAlias
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -88,9 +88,14 @@ def film(
             digest = submitting.order(spec, settings.base_url, strict=strict)[0].digest
             more = {"take": equal[digest]} if equal[digest] else {}
             equal[digest] += 1
-            clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=warn))
+            told = partial(_told, warn, number)
+            clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=told))
     made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
     return Film(*made, shots=clips)
+
+
+def _told(warn: Warn, number: int, text: str) -> None:
+    warn(f"line {number}: {text}")
 
 
 def plan(shots: Sequence[Spec], *, strict: bool = False) -> list[Shot]:
