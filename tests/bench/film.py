@@ -1,7 +1,7 @@
 """What a film costs: ``uv run python tests/bench/film.py``. It prints and never gates: exit status 0.
 
 `rawgenai video join` of ten clips of 10 MB that are alike, beside `ffmpeg -f concat -c copy` of the same, as whole
-processes in a folder in memory where there is one; and how much memory ten clips need more than one.
+processes in a folder in memory where there is one; and how much memory ten clips need more than one or small ones.
 """
 
 import os
@@ -20,9 +20,10 @@ CLIPS = 10
 # Ten seconds of noise with B-frames and sound, some 10 MB; drawn by a process of its own (see Usage.peak).
 DRAW = """import os, sys, av
 with av.open(sys.argv[1], "w") as container:
-    video = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "maxrate": "8M",
-                                                              "bufsize": "1M"})
-    video.width, video.height, video.pix_fmt, video.bit_rate = 1280, 720, "yuv420p", 8_000_000
+    rate = int(sys.argv[2])
+    video = container.add_stream("libx264", rate=30, options={"preset": "ultrafast", "bf": "2", "maxrate": str(rate),
+                                                              "bufsize": str(rate // 8)})
+    video.width, video.height, video.pix_fmt, video.bit_rate = 1280, 720, "yuv420p", rate
     audio = container.add_stream("aac", rate=48_000, layout="stereo")
     noise = os.urandom(1 << 21)
     for number in range(300):
@@ -43,11 +44,12 @@ with av.open(sys.argv[1], "w") as container:
 def main() -> None:
     """Print the ratios."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        clips = _clips(Path(folder))
+        clips, small = _clips(Path(folder, "large"), 8_000_000), _clips(Path(folder, "small"), 100_000)
         join = (*RAWGENAI, "video", "join")
         commands: dict[str, tuple[str, ...]] = {
             "join of ten": (*join, *clips, "-o", f"{folder}/film.mp4"),
             "join of one": (*join, clips[0], "-o", f"{folder}/one.mp4"),
+            "join of ten small ones": (*join, *small, "-o", f"{folder}/small.mp4"),
             "join of forty": (*join, *clips * 4, "-o", f"{folder}/forty.mp4"),
         }
         if which("ffmpeg"):
@@ -58,19 +60,23 @@ def main() -> None:
         else:
             print("ffmpeg is not installed: nothing to compare with")
         used = _measured(commands)
-        print(f"ten clips of {os.path.getsize(clips[0]) / 1e6:.1f} MB")
+        sizes = [os.path.getsize(each[0]) / 1e6 for each in (clips, small)]
+        print(f"ten clips of {sizes[0]:.1f} MB; the small ones have {sizes[1]:.1f} MB")
     for name, usage in used.items():
         print(f"{name:<26}{usage.cpu:8.3f} s CPU{usage.wall:8.3f} s wall{usage.peak:8.1f} MiB at most")
     ours = used["join of ten"]
     if theirs := used.get("ffmpeg of ten"):
         report("Times", [("CPU, join / ffmpeg", ours.cpu / theirs.cpu, 2), ("wall", ours.wall / theirs.wall, 2)])
-    more = [(f"ten clips - {name}", ours.peak - used[f"join of {name}"].peak) for name in ("one", "forty")]
+    more = [
+        (f"ten clips - {name}", ours.peak - used[f"join of {name}"].peak) for name in ("one", "ten small ones", "forty")
+    ]
     report("MiB resident more", [(what, abs(figure), 2) for what, figure in more])
 
 
-def _clips(folder: Path) -> list[str]:
+def _clips(folder: Path, rate: int) -> list[str]:
+    folder.mkdir()
     first = folder / "0.mp4"
-    subprocess.run([sys.executable, "-c", DRAW, str(first)], check=True)
+    subprocess.run([sys.executable, "-c", DRAW, str(first), str(rate)], check=True)
     for number in range(1, CLIPS):
         shutil.copy(first, folder / f"{number}.mp4")
     return [str(folder / f"{number}.mp4") for number in range(CLIPS)]
