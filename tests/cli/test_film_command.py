@@ -196,13 +196,15 @@ def test_continue_begins_with_a_clips_last_frame_and_the_same_again_is_there(dra
     assert len(drawn) == 1
 
 
-@pytest.mark.parametrize(("flags", "code"), [
-    (("--image", "a.png"), "conflicting_input_flags"),
-    (("--first-frame", "a.png"), "conflicting_input_flags"),
-    (("--model", "wan2.6-t2v"), "invalid_model"),
-    (("--request", "r.json"), "invalid_usage"),
-    ((), "file_not_found"),
+@pytest.mark.parametrize(("flags", "code", "said"), [
+    (("--image", "a.png"), "conflicting_input_flags", "--continue and --image cannot be used together: one is first"),
+    (("--first-frame", "a.png"), "conflicting_input_flags", "--continue and --first-frame cannot be used together"),
+    (("--ref", "a.png"), "conflicting_input_flags", "--continue and --ref cannot be used together"),
+    (("--model", "wan2.6-t2v"), "invalid_model", "--model wan2.6-t2v is for t2v; these inputs mean i2v"),
+    (("--request", "r.json"), "invalid_usage", "--request says all that is asked for; --continue cannot"),
+    ((), "file_not_found", "the clip 'missing.mp4' does not exist"),
 ])  # fmt: skip
-def test_continue_is_refused_beside_what_begins_too(flags: tuple[str, ...], code: str) -> None:
+def test_continue_is_refused_beside_what_begins_too(flags: tuple[str, ...], code: str, said: str) -> None:
     result = invoke("dashscope", "video", "generate", "--continue", "missing.mp4", *flags)
     assert (result.code, result.status) == (code, 2)
+    assert result.envelope["error"]["message"].startswith(said)
