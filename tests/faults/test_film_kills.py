@@ -32,6 +32,9 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("RAWGENAI_TEST_RUNS", "60")) * 5 // 6
 SEED = int(os.environ.get("RAWGENAI_TEST_SEED") or random.SystemRandom().randrange(10**6))
 SHOTS = 6
+# When a process is killed: at any moment from its first imports on, as the emulator gets one of its first requests, or
+# as it has booked a task and not answered yet.
+HOW = ("moment",) * 4 + ("request",) * 5 + ("booking",)
 
 START = "from rawgenai.__main__ import main\nmain()\n"
 # The ways to do it wrong; each is the program with one thing changed.
@@ -76,8 +79,9 @@ class Run:
         self.chance = chance
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
-        self.first = 0.0  # seconds from a start to the first booking, the first time
-        self.at_booking = False  # the next booking kills, before it is answered
+        self.first = 0.0  # seconds from a start to its first booking, at the least
+        self.how = ""  # the process is killed
+        self.requests = 0  # that come before it is killed
         self.figures: Counter[str] = Counter()
         self.films = 0
 
@@ -107,11 +111,12 @@ class Run:
         for left in range(kills, -1, -1):
             with self.command() as process:
                 self.process, self.started = process, time.monotonic()
-                self.at_booking = not self.first or (bool(left) and self.chance.random() < 0.15)
-                if left and not self.at_booking:
+                self.how = ("booking" if not self.first else self.chance.choice(HOW)) if left else ""
+                self.requests = self.chance.randint(1, 4)
+                if self.how == "moment":
                     with suppress(subprocess.TimeoutExpired):
-                        process.wait(self.chance.uniform(0.3 * self.first, self.first + 0.2))
-                    self.kill()
+                        process.wait(self.chance.uniform(0.3, 1.5) * self.first)
+                    process.kill()
                 out = process.communicate(timeout=60)[0]
             if process.returncode == 0:
                 self.figures["films"] += 1
@@ -126,16 +131,19 @@ class Run:
                 return
         raise AssertionError("it was not killed, and did not end")
 
-    def book(self, task: Task) -> None:
+    def book(self) -> None:
         """Take notice of a booking, which is not answered yet."""
-        self.first = self.first or time.monotonic() - self.started
-        if self.at_booking:
-            self.kill()
-
-    def kill(self) -> None:
-        """End the process with -9, if it has not ended yet."""
-        if self.process is not None and self.process.poll() is None:
+        took = time.monotonic() - self.started
+        self.first = min(self.first or took, took)
+        if self.how == "booking" and self.process:
             self.process.kill()
+
+    def connect(self, *_: object) -> bool:
+        """Take notice of a request that comes, and let it in."""
+        self.requests -= 1
+        if self.how == "request" and self.requests == 0 and self.process:
+            threading.Timer(self.chance.uniform(0, 0.05), self.process.kill).start()
+        return True
 
     def check(self, made: Any) -> None:
         """Compare what was booked with the ledger and the disk."""
@@ -180,7 +188,7 @@ def playing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Playing:
 
     @contextmanager
     def serving() -> Iterator[Server]:
-        server = open_server(folder=tmp_path / "emulator", environ={"RAWGENAI_EMULATOR_SECONDS": "0.4"})
+        server = open_server(folder=tmp_path / "emulator", environ={"RAWGENAI_EMULATOR_SECONDS": "0.2"})
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -197,9 +205,10 @@ def playing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Playing:
 
             def booking(store: Store, task: Task) -> None:
                 book(store, task)
-                run.book(task)
+                run.book()
 
             monkeypatch.setattr(Store, "book", booking)
+            monkeypatch.setattr(server, "verify_request", run.connect)
             started = time.monotonic()
             try:
                 while (left := kills - run.figures["kills"]) > 0 and not run.violations:

@@ -373,6 +373,7 @@ BEYOND = {
     | {"--idempotency-key", "--max-cost", "--max-seconds"}
     | {"--ref-voice", "--first-clip", "--video", "--audio-setting"}  # issue 5, point 2
     | {"--region"}  # issue 5, point 4
+    | {"--continue"}  # issue 5, point 3
 }
 BEYOND |= {"status": {"--quiet", "--region"}, "download": {"--quiet", "--region"}}
 COMMANDS: dict[str, click.Command] = {"create": create, "status": status, "download": download}
