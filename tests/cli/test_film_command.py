@@ -134,6 +134,14 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(flags: tuple[str, ...]
     assert not (tmp_path / "state" / "rawgenai" / "emulator").exists()
 
 
+def test_every_line_is_judged_by_the_region_before_the_first_is_sent(tmp_path: Path) -> None:
+    result = film("--region", "virginia", shots=({"prompt": "A", "model": "wan2.6-t2v-us"}, KITTEN))
+    assert (result.code, result.status) == ("invalid_model", 2)
+    assert result.envelope["error"]["message"].startswith("line 2: ")
+    assert not (tmp_path / "state" / "rawgenai" / "emulator").exists()
+    assert film("--region", "singapore", "--dry-run").envelope["list_price"]["region"] == "singapore"
+
+
 def test_within_its_budget_a_film_is_made() -> None:
     assert film("--max-seconds", "6", "--max-cost", "3").status == 0
 

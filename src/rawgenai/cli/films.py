@@ -9,6 +9,7 @@ import click
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Option
 from rawgenai.cli.flags import number
+from rawgenai.cli.region import regional
 from rawgenai.cli.watching import Display, Stages, Watch
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ again, a task that was paid is waited for."""
     "--clips", metavar="DIR",
     help="Where the shots' clips go, each named after its task, and stay.  [default: NAME.clips beside NAME.mp4]",
 )  # fmt: skip
+@regional()
 @click.option("--audio", metavar="FILE", help="A WAV, MP3 or M4A file that stands in for all sound.")
 @click.option("--crossfade", type=float, default=0.0, metavar="S", help="Seconds that each shot fades over.")
 @click.option("--strict", is_flag=True, help="Refuse what would only be warned of, such as a prompt that is cut.")
@@ -65,6 +67,7 @@ def film(
     output: str,
     *,
     clips: str | None,
+    region: str | None,
     audio: str | None,
     crossfade: float,
     strict: bool,
@@ -87,10 +90,11 @@ def film(
 
     specs = films.read(files.read_bounded(shots, "SHOTS", films.MAX_SHOTS))
     planned = films.plan(specs, strict=strict)
-    settings = config.load()
+    settings = config.load(region=region)
+    planned = films.judged(planned, settings, strict=strict)
     from rawgenai.dashscope import budget
 
-    bills = [budget.bill(shot.spec, shot.model, settings.base_url) for shot in planned]
+    bills = [budget.bill(shot.spec, shot.model, settings.base_url, region=settings.region) for shot in planned]
     whole = budget.total(bills)
     budget.check_budget(whole, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run:
@@ -130,12 +134,12 @@ def _dry(planned: list["Shot"], bills: list["Bill"], whole: "Bill", base_url: st
     """Write what would be sent of every shot; where it goes on from the one before, the frame is named, not shown."""
     from rawgenai import envelope
     from rawgenai.cli import dryrun
-    from rawgenai.dashscope import budget, wire
+    from rawgenai.dashscope import budget
 
     warn = streams.warner(quiet=quiet)
     shots = []
     for line, (shot, bill) in enumerate(zip(planned, bills, strict=True), 1):
-        for warning in [*shot.warnings, *wire.region_warnings(shot.model, base_url)]:
+        for warning in shot.warnings:
             warn(f"line {line}: {warning}")
         request = dryrun.shown(dryrun.request_of(shot.spec, shot.model), base_url)
         shots.append({"request": request, **budget.shown(bill)})

@@ -79,13 +79,14 @@ def film(
     target = cutting.check([], output, audio=audio, crossfade=crossfade)
     place = generation.clip_folder(folder or f"{os.path.splitext(target)[0]}.clips")
     settings = settings or config.load()
+    planned = judged(planned, settings, strict=strict)
     clips, equal = list[Clip](), Counter[str]()
     for number, shot in enumerate(planned, 1):
         with _line(number, f"; the shots before it are in {place[:-1]}, and the same command goes on from there"):
             spec = shot.spec
             if shot.before:
                 spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})
-            digest = submitting.order(spec, settings.base_url, strict=strict)[0].digest
+            digest = submitting.order(spec, settings, strict=strict)[0].digest
             more = {"take": equal[digest]} if equal[digest] else {}
             equal[digest] += 1
             told = partial(_told, warn, number)
@@ -110,6 +111,16 @@ def plan(shots: Sequence[Spec], *, strict: bool = False) -> list[Shot]:
         with _line(number):
             planned.append(_planned(spec, number, strict=strict))
     return planned
+
+
+def judged(planned: Sequence[Shot], settings: Settings, *, strict: bool = False) -> list[Shot]:
+    """Judge every shot by the region that will be asked, and add what to warn people of. Raises RawgenaiError."""
+    done = []
+    for number, shot in enumerate(planned, 1):
+        with _line(number):
+            said = rules.judge_region(shot.model, settings.region, settings.named_region, strict=strict)
+        done.append(shot._replace(warnings=[*shot.warnings, *said]))
+    return done
 
 
 def _planned(spec: Spec, number: int, *, strict: bool) -> Shot:
