@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ SILENT = {("dashscope", "emulator")}
 WORDS: dict[str, tuple[str, ...]] = {
     "create": ("A kitten",),
     "generate": ("A kitten", "-o", "kitten.mp4"),
+    "film": ("shots.jsonl", "-o", "film.mp4"),
     "status": (TASK,),
     "wait": (TASK,),
     "download": (TASK, "-o", "kitten.mp4"),
@@ -57,11 +59,13 @@ def test_every_command_that_asks_the_api_has_the_flag(path: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("path", [path for path in ASKING if path not in OWN], ids=" ".join)
 def test_every_command_asks_the_region_that_its_flag_names(
-    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Frankfurt without a workspace cannot be asked: who says so has read the flag, whatever else is set."""
     monkeypatch.setenv("DASHSCOPE_API_KEY", KEY)
     monkeypatch.setenv("DASHSCOPE_REGION", "singapore")
+    monkeypatch.chdir(tmp_path)
+    Path("shots.jsonl").write_text('{"prompt": "A kitten"}', "utf-8")
     result = invoke(*path, *WORDS.get(path[-1], ()), "--region", "frankfurt")
     assert (result.status, result.code) == (3, "config_error")
     assert "`rawgenai config set dashscope_workspace ID`" in result.envelope["error"]["message"]
