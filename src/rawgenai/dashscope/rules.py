@@ -73,7 +73,7 @@ def _named_twice(spec: Spec) -> Objection | None:
     """The first frame is named once."""
     given = [f"--{name.removesuffix('s').replace('_', '-')}" for name in _FIRST if getattr(spec, name) is not None]
     if len(given) > 1:
-        message = f"{' and '.join(given)} cannot be used together: one is first"
+        message = f"{' and '.join(given)} cannot be used together: each says how the clip begins"
         return Objection("conflicting_input_flags", message)
     return None
 
