@@ -93,6 +93,13 @@ CODES = {
 }
 
 
+class Objection(NamedTuple):
+    """Why something cannot be sent: a code of the table and a sentence with the flag, the value and what is allowed."""
+
+    code: str
+    message: str
+
+
 class RawgenaiError(Exception):
     """The only error that this package raises on purpose.
 

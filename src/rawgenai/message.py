@@ -25,6 +25,7 @@ class Media:
     height: int = 0
     alpha: bool = False
     seconds: float | None = None  # None where it does not say
+    fps: float | None = None  # frames a second of a video; None where its index does not say
     digest: str = ""  # names the bytes that were checked, once they are sealed
     crc64: int | None = None  # of these bytes: where it is set, others are never sent whole
 

@@ -61,9 +61,10 @@ Words = Iterator[tuple[str, str | None]]  # a word, and what it means where a sh
 def _models(ctx: click.Context) -> Words:
     from rawgenai.dashscope.models import MODELS
 
-    given = ctx.params
+    given, edits = ctx.params, ctx.parent is not None and ctx.parent.info_name == "vace"
     for row in MODELS.values():
-        fits = _takes(row, given) and given.get("resolution") in (None, *row.resolutions)
+        fits = row.dialect == "vace" if edits else row.dialect != "vace" and _takes(row, given)
+        fits = fits and given.get("resolution") in (None, *row.resolutions)
         if fits and given.get("duration") in (None, *row.durations):
             yield row.name, f"{row.mode}, {' '.join(row.resolutions)}"
 

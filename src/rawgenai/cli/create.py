@@ -56,6 +56,7 @@ def create(
     from rawgenai import config, envelope
 
     settings = config.load(region=region)
+    spec, model = roster.spelled(spec, model, settings.region)
     rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     warn = streams.warner(quiet=quiet)
     if max_cost is not None or max_seconds is not None or dry_run is not None:

@@ -16,6 +16,7 @@ video = Group(
         "generate": ("rawgenai.cli.generate:generate", "From prompt to file: create, wait and download."),
         "film": ("rawgenai.cli.films:film", "Make a film, shot after shot."),
         "create": ("rawgenai.cli.create:create", "Create a video generation task."),
+        "vace": ("rawgenai.cli.vace:vace", "Make or edit videos by the functions of general editing (通用视频编辑)."),
         "status": ("rawgenai.cli.status:status", "Get the status of a task."),
         "wait": ("rawgenai.cli.wait:wait", "Wait until tasks have ended."),
         "download": ("rawgenai.cli.download:download", "Download the clip of a succeeded task."),

@@ -115,6 +115,7 @@ def generate(
     from rawgenai import config
 
     settings = config.load(region=region)
+    spec, model = roster.spelled(spec, model, settings.region)
     rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     from rawgenai.dashscope import budget
 

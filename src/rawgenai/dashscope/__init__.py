@@ -10,6 +10,7 @@ __all__ = [
     "Recovery",
     "Spec",
     "Task",
+    "Vace",
     "cancel",
     "create",
     "download",
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rawgenai.dashscope.films import Film, film
     from rawgenai.dashscope.generation import Clip, generate
     from rawgenai.dashscope.recovery import Recovery, recover
-    from rawgenai.dashscope.spec import Spec
+    from rawgenai.dashscope.spec import Spec, Vace
     from rawgenai.dashscope.tasks import cancel, create, download, status, wait, wait_all
     from rawgenai.dashscope.waiting import Look
     from rawgenai.dashscope.wire import Task
@@ -39,6 +40,7 @@ else:
         "Recovery": "rawgenai.dashscope.recovery",
         "recover": "rawgenai.dashscope.recovery",
         "Spec": "rawgenai.dashscope.spec",
+        "Vace": "rawgenai.dashscope.spec",
         "RawgenaiError": "rawgenai.errors",
     }
 

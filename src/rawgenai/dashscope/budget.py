@@ -52,11 +52,14 @@ def bill(spec: Spec, model: Model, base_url: str, *, region: str | None = None) 
     known = regions.of_url(base_url) or region
     where = known or model.regions[0]
     prices = model.silent_prices if parameters.get("audio") is False and model.silent_prices else model.prices
-    digits = prices.get(where, {}).get(_tier(parameters))
+    digits = prices.get(where, {}).get(_tier(parameters, model))
     price = None if digits is None else Decimal(digits)
     videos, upper_bound = _BILLED[model.billed_input](spec, model)
     asked = parameters.get("duration", model.default_duration)
-    clip = {AS_INPUT: videos, AUTO: Decimal(max(model.durations, default=0))}.get(asked, Decimal(asked))
+    if asked == AS_INPUT:
+        clip, upper_bound = _whole_seconds(spec, model)
+    else:
+        clip = Decimal(max(model.durations) if asked == AUTO else asked)
     seconds = min(clip + videos, Decimal(model.total_seconds or "Infinity"))
     return Bill(
         seconds=seconds,
@@ -83,10 +86,10 @@ def total(bills: Iterable[Bill]) -> Bill:
     )
 
 
-def _tier(parameters: dict[str, Any]) -> str:
-    """Name the tier of a request: as it says, or the one that has its exact size."""
+def _tier(parameters: dict[str, Any], model: Model) -> str:
+    """Name the tier of a request: as it says, or the one that has its exact size, or the model's first."""
     tiers = (tier for tier, sizes in SIZES.items() if parameters.get("size") in sizes.values())
-    tier: str = parameters.get("resolution") or next(tiers)
+    tier: str = parameters.get("resolution") or next(tiers, model.resolutions[0])
     return tier
 
 

@@ -40,6 +40,7 @@ DEFAULT_MODELS = {
     "i2v": "wan2.6-i2v-flash",
     "r2v": "wan2.6-r2v-flash",
     "kf2v": "wan2.2-kf2v-flash",
+    "vace": "wanx2.1-vace-plus",
 }
 
 # What the modes are called, in English and as the API's Chinese pages do.
@@ -58,7 +59,8 @@ SIZED_MODES = ("t2v", "r2v", "vace")
 # How a request is spoken; wire.py has a function for each.
 #   classic  a field for each piece of media; `size`, or `resolution`
 #   media    all of them in one list, `media`, by what each one is for; `resolution`, and `ratio` where there is one
-DIALECTS = ("classic", "media")
+#   vace     a function, and what that one takes (vace.py)
+DIALECTS = ("classic", "media", "vace")
 
 # What media may be for; what a row's `combinations` are made of. A reference is an image, a video or a sound.
 ROLES = ("first_frame", "last_frame", "first_clip", "driving_audio", "reference", "video")
@@ -89,6 +91,7 @@ class Limits(NamedTuple):
     usual_bytes: int | None = None
     usual_sides: tuple[int, int] | None = None
     stretch: float | None = None  # how many times its shorter side the longer one may be
+    fps: float | None = None  # frames a second, at least
 
 
 # MIME type -> what people call the format.
@@ -110,6 +113,8 @@ _LARGE_IMAGE = _IMAGE._replace(bytes=20 * _MB, usual_bytes=10 * _MB)
 _REF_IMAGE = _LARGE_IMAGE._replace(usual_sides=(240, 5000))
 _REF_VIDEO = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(1, 30))
 _AUDIO = Limits(("audio/wav", "audio/mpeg"), 15 * _MB, seconds=(3, 30))
+_VACE_IMAGE = Limits(_PICTURES, 10 * _MB, (360, 2000), alpha=True)
+_VACE_VIDEO = Limits(("video/mp4",), 50 * _MB, fps=16)
 
 # What may be named together where a row says nothing else, by its mode; vace has functions of its own.
 _COMBINATIONS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -153,7 +158,7 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     needs_prompt: str = "always"  # always, never, or alone: where no media says what to show
     cjk_limit: int | None = None  # characters that it reads of a prompt in Chinese, Japanese or Korean, where fewer
     max_ref_images: int | None = None  # where there may be fewer than max_refs
-    input_seconds: int | None = None  # of a video that it edits; what is longer is cut
+    input_seconds: int | None = None  # of a video that it edits, read at most; what is longer is cut
     billed_input: str = "capped"  # of videos that go in: capped (see budget.py), whole, or none
     doubtful_regions: tuple[str, ...] = ()  # of which the sources differ: it is warned of, never refused
     spellings: Mapping[str, str] = {}  # region -> what it is called there, where that is another name
@@ -181,7 +186,7 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     @property
     def sizes(self) -> tuple[str, ...]:
         """Every exact size on offer, ``"W*H"``; empty for a mode or a dialect that takes tiers."""
-        if self.mode not in SIZED_MODES or self.dialect != "classic":
+        if self.mode not in SIZED_MODES or self.dialect == "media":
             return ()
         return tuple(size for tier in self.resolutions for size in SIZES[tier].values())
 
@@ -526,7 +531,14 @@ _ROWS = (
     ),
     *_wan21("kf2v-plus", "kf2v", ("720P",)),
     *(
-        row._replace(features=frozenset({"prompt_extend"}), minutes=(5, 10))
+        row._replace(
+            dialect="vace",
+            features=frozenset({"prompt_extend"}),
+            minutes=(5, 10),
+            limits={"image": _VACE_IMAGE, "video": _VACE_VIDEO},
+            input_seconds=5,
+            billed_input="none",
+        )
         for row in _wan21("vace-plus", "vace", ("720P",), durations=(1, 2, 3, 4, 5))
     ),
     *_dated(_T2V_27, "2026-04-25", "2026-06-12"),

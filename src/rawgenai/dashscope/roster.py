@@ -8,6 +8,7 @@ A name that is in the table means the table's row, so that a release that knows 
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,14 @@ def select(spec: Spec, *, strict: bool = False) -> tuple[Model, list[str]]:
 def select_model(spec: Spec, mode: str) -> Model:
     """Take the row of the named model, also of the user's own, or of the mode's default model."""
     return rules.select_model(spec, mode, rows_for(spec.model))
+
+
+def spelled(spec: Spec, model: Model, region: str | None) -> tuple[Spec, Model]:
+    """Take the usual model by the name that it has in a region; one that the Spec names stays as it is."""
+    if spec.model is not None or region is None or region not in model.spellings:
+        return spec, model
+    there = replace(spec, model=model.spellings[region])
+    return there, select(there)[0]
 
 
 def rows_for(name: str | None, environ: Mapping[str, str] = ENVIRON) -> Mapping[str, Model]:
@@ -103,7 +112,7 @@ def _row(file: str, name: str, cells: Any) -> Model:
     row = MODELS[like]._replace(name=name, **given) if like else Model(name=name, **given)
     shapes = [SIZES[tier] for tier in row.resolutions]
     unknown = [ratio for ratio in row.ratios if any(ratio not in shape for shape in shapes)]
-    if row.dialect == "classic" and unknown:  # whose requests state exact pixels
+    if row.dialect != "media" and unknown:  # whose requests state exact pixels
         raise _fault(file, f"{name}.ratios: there are no sizes of {unknown[0]} for {', '.join(row.resolutions)}")
     return row
 

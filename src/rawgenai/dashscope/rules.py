@@ -5,7 +5,6 @@ that a new model needs no new check. The order of the tuples is the order of obj
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from rawgenai.dashscope.models import (
     AUDIO_SETTINGS,
@@ -21,17 +20,9 @@ from rawgenai.dashscope.models import (
     Model,
 )
 from rawgenai.dashscope.spec import Spec, media_of
-from rawgenai.errors import RawgenaiError
+from rawgenai.errors import Objection, RawgenaiError
 from rawgenai.files import text_fault
 from rawgenai.message import Media
-
-
-class Objection(NamedTuple):
-    """Why a Spec cannot be sent: a code of the table and a sentence with the flag, the value and what is allowed."""
-
-    code: str
-    message: str
-
 
 # --- the mode, from the inputs -----------------------------------------------------------------------------------
 
@@ -52,6 +43,8 @@ def select_mode(spec: Spec, row: Model | None = None) -> str:
 
     ``row`` is the named model's, where it is known: one of the media dialect may take inputs of several modes at once.
     """
+    if spec.vace is not None:
+        return "vace"
     given = [(flag, mode) for name, flag, mode in _INPUT_MODES if getattr(spec, name) is not None]
     mixed = row is not None and row.dialect != "classic"
     if spec.continues is not None:
@@ -165,6 +158,17 @@ def check_seed(spec: Spec) -> Objection | None:
     return None
 
 
+def check_vace_inputs(spec: Spec) -> Objection | None:
+    """What only functions of vace take is for no other clip."""
+    stray = next((name for name in VACE_INPUTS if getattr(spec, name) is not None), None)
+    if stray is None or spec.vace is not None:
+        return None
+    return Objection("invalid_usage", f"{VACE_INPUTS[stray]} is only for vace")
+
+
+VACE_INPUTS = {"last_clip": "--last-clip", "mask": "--mask", "mask_video": "--mask-video"}  # field -> flag
+
+
 def check_text(spec: Spec) -> Objection | None:
     """What is sent as text is text: no NUL, no control character, nothing that UTF-8 cannot hold, no 64 KiB."""
     for name, text in (("the prompt", spec.prompt), ("--negative", spec.negative)):
@@ -245,6 +249,15 @@ def check_only_some(spec: Spec, model: Model) -> Objection | None:
             others = f", only for {_with(feature)}" if name != "negative" else ""  # which nearly all take
             return Objection("invalid_usage", f"{flag} is not for {model.name}{others}")
     return None
+
+
+def check_vace(spec: Spec, model: Model) -> Objection | None:  # noqa: ARG001 - all checks are called alike
+    """A function of vace is one that there is, has what it needs, and nothing that it does not take."""
+    if spec.vace is None:
+        return None
+    from rawgenai.dashscope import vace_rules
+
+    return vace_rules.check(spec, spec.vace)
 
 
 def check_prompt(spec: Spec, model: Model) -> Objection | None:
@@ -457,6 +470,16 @@ def fault_of_seconds(leaf: Media, limits: Limits) -> str | None:
     return f"is {leaf.seconds:.2f} s long; {least:g} to {most:g} s are accepted"
 
 
+def fault_of_fps(leaf: Media, limits: Limits) -> str | None:
+    """It has enough frames a second."""
+    if limits.fps is None or leaf.fps is None or leaf.fps >= limits.fps - _FPS_LENIENCE:
+        return None
+    return f"has {leaf.fps:.2f} frames a second; {limits.fps:g} or more are accepted"
+
+
+_FPS_LENIENCE = 0.1  # an average over few frames is no round number
+
+
 def doubt_of_bytes(leaf: Media, limits: Limits) -> str | None:
     """It is not larger than the specification says."""
     if limits.usual_bytes is None or leaf.size <= limits.usual_bytes:
@@ -507,6 +530,7 @@ FAULTS: tuple[Callable[[Media, Limits], str | None], ...] = (
     fault_of_stretch,
     fault_of_alpha,
     fault_of_seconds,
+    fault_of_fps,
 )
 DOUBTS: tuple[Callable[[Media, Limits], str | None], ...] = (doubt_of_bytes, doubt_of_sides, doubt_of_seconds)
 
@@ -573,9 +597,30 @@ def warn_length_of_clip(spec: Spec, model: Model) -> Objection | None:
     return Objection("invalid_duration", message)
 
 
+def warn_length_of_video(spec: Spec, model: Model) -> Objection | None:
+    """A model may read the beginning of a video alone."""
+    seconds = spec.video.seconds if isinstance(spec.video, Media) else None
+    if seconds is None or model.input_seconds is None or seconds <= model.input_seconds + _LENIENCE:
+        return None
+    message = f"--video is {seconds:.2f} s long; {model.name} reads the first {model.input_seconds} s"
+    return Objection("invalid_ref", message)
+
+
+_LENIENCE = 0.1  # seconds; a clip of 5 s has frames that end a little later
+
+
+def warn_vace(spec: Spec, model: Model) -> Objection | None:  # noqa: ARG001 - all warnings are called alike
+    """A function of vace may be asked for nothing."""
+    if spec.vace is None:
+        return None
+    from rawgenai.dashscope import vace_rules
+
+    return vace_rules.warn_scales(spec.vace)
+
+
 def warn_refs(spec: Spec, model: Model) -> Objection | None:
     """A reference whose name does not say what it is, where the request must, is called an image."""
-    if model.dialect == "classic":
+    if model.dialect != "media":
         return None
     known = _IMAGE_NAMES + _VIDEO_NAMES
     unknown = [ref for ref in spec.refs or () if isinstance(ref, str) and "://" in ref and not _named_as(ref, known)]
@@ -627,10 +672,12 @@ FLAG_CHECKS: tuple[Callable[[Spec], Objection | None], ...] = (
     check_shot_word,
     check_audio_setting,
     check_seed,
+    check_vace_inputs,
     check_text,
 )
 CHECKS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     check_inputs,
+    check_vace,
     check_prompt,
     check_ratio,
     check_resolution,
@@ -650,6 +697,8 @@ WARNINGS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     warn_negative_length,
     warn_ratio,
     warn_length_of_clip,
+    warn_length_of_video,
+    warn_vace,
     warn_refs,
     warn_media,
 )
@@ -665,6 +714,10 @@ def select(spec: Spec, *, strict: bool = False, rows: Mapping[str, Model] = MODE
     for check_flag in FLAG_CHECKS:
         _raise_on(check_flag(spec))
     model = select_model(spec, mode, rows)
+    if spec.vace is not None:
+        from rawgenai.dashscope import vace
+
+        model = vace.refined(model, spec.vace.function)
     for check in CHECKS:
         _raise_on(check(spec, model))
     warnings = [objection for warn in WARNINGS if (objection := warn(spec, model))]

@@ -25,7 +25,11 @@ class Spec:
     first_frame: str | Media | None = None  # makes it keyframe-to-video
     last_frame: str | Media | None = None
     first_clip: str | Media | None = None  # a clip to go on from
+    last_clip: str | Media | None = None  # a clip to end with (vace)
     video: str | Media | None = None  # makes it video editing
+    mask: str | Media | None = None  # an image: what is white in it is edited (vace)
+    mask_video: str | Media | None = None  # the same for each frame; instead of a mask
+    vace: "Vace | None" = None  # makes it general editing by a function
     model: str | None = None
     resolution: str | None = None  # a tier: 480P, 720P, 1080P
     ratio: str | None = None  # 16:9, 9:16, or what else the model has
@@ -40,6 +44,26 @@ class Spec:
     prompt_extend: bool | None = None  # let the API rewrite the prompt
     watermark: bool | None = None
     seed: int | None = None
+
+
+class Vace(NamedTuple):
+    """A function of general editing and its parameters; one that was not given is None.
+
+    Which function takes which of them, and within what, is in vace.py.
+    """
+
+    function: str  # image-reference, repainting, edit, extension or outpainting
+    ref_roles: tuple[str, ...] | None = None  # what each reference shows: obj, a subject, or bg, the background
+    control: str | None = None  # what is kept of the video's movement: posebodyface, posebody, depth, scribble
+    strength: float | None = None  # how strictly, 0 to 1
+    mask_frame: int | None = None  # the frame of the video that the mask is of, from 1
+    mask_type: str | None = None  # tracking: the mask follows what moves; fixed: it stays
+    expand_ratio: float | None = None  # by how much the followed mask grows, 0 to 1
+    expand_mode: str | None = None  # the shape of it: hull, bbox, original
+    top_scale: float | None = None  # how far the frame is moved outward, 1 to 2
+    bottom_scale: float | None = None
+    left_scale: float | None = None
+    right_scale: float | None = None
 
 
 class Input(NamedTuple):
@@ -71,7 +95,10 @@ INPUTS = (
     Input("refs", "--ref", "reference_urls", _ANY, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
     Input("audio_url", "--audio-url", "audio_url", _AUDIO, 0, "file_not_found", "invalid_audio", "invalid_audio"),
     Input("first_clip", "--first-clip", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("last_clip", "--last-clip", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
     Input("video", "--video", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
+    Input("mask", "--mask", "", _IMAGE, 0, "image_not_found", "image_read_error", "invalid_image"),
+    Input("mask_video", "--mask-video", "", _VIDEO, 0, "ref_not_found", "ref_read_error", "invalid_ref"),
     Input("ref_voices", "--ref-voice", "", _AUDIO, 0, "file_not_found", "invalid_audio", "invalid_audio"),
 )  # fmt: skip
 

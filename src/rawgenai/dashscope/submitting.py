@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rawgenai import config, files
 from rawgenai.config import Settings
-from rawgenai.dashscope import loading, rules, uploads, wire
+from rawgenai.dashscope import loading, roster, rules, uploads, wire
 from rawgenai.dashscope.exchange import exchange, explained, held
 from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.recording import Means, warned
@@ -40,6 +40,7 @@ def order(
     ``more`` is what else makes two orders differ. Raises RawgenaiError with the first objection.
     """
     loaded, model, warnings = loading.prepare(spec, strict=strict)
+    loaded, model = roster.spelled(loaded, model, settings.region)
     warnings += rules.judge_region(model, settings.region, settings.named_region, strict=strict)
     sealed = loading.seal(loaded)
     request = wire.create_request(sealed, model)

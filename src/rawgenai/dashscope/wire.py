@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from rawgenai.dashscope.models import (
@@ -22,6 +22,9 @@ from rawgenai.dashscope.rules import kind_of, normal_size, roles
 from rawgenai.dashscope.spec import INLINE, INPUTS, Input, Spec, media_of
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback, parse_json
+
+if TYPE_CHECKING:
+    from rawgenai.dashscope.vace import Function
 
 # --- Spec -> Request ---------------------------------------------------------------------------------------------
 
@@ -105,6 +108,40 @@ def _media_list(spec: Spec, model: Model) -> dict[str, Any]:
     return {"audio_url": None if model.audio_type else spec.audio_url, "media": media}
 
 
+def _vace_media(spec: Spec, model: Model) -> dict[str, Any]:  # noqa: ARG001 - the dialects are called alike
+    """A function, a field for each of its inputs, and what says more of one of them (reference 2.6)."""
+    row = _function(spec)
+    values = {key: getattr(spec, name) for name, key in row.inputs.items()}
+    media = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {"function": row.key, **media, **_vace_parameters(spec, "input")}
+
+
+def _vace_shape(spec: Spec, model: Model) -> dict[str, Any]:
+    """Exact pixels where the clip does not follow a video, and what the function takes besides."""
+    row = _function(spec)
+    asked = any((spec.size, spec.ratio, spec.resolution))
+    shape = _classic_shape(spec, model) if row.shape == "said" or (row.shape == "asked" and asked) else {}
+    return {**shape, **_vace_parameters(spec, "parameters")}
+
+
+def _vace_parameters(spec: Spec, part: str) -> dict[str, Any]:
+    """Write the parameters that were given, and those that are said in any case."""
+    found = {}
+    for each in _function(spec).parameters:
+        value = getattr(spec.vace, each.name)
+        if value is None and each.said and getattr(spec, each.beside) is not None:
+            value = each.default
+        if value is not None and each.part == part:
+            found[each.key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _function(spec: Spec) -> "Function":
+    from rawgenai.dashscope.vace import FUNCTIONS
+
+    return FUNCTIONS[spec.vace.function if spec.vace else ""]
+
+
 def _ratioed_shape(spec: Spec, model: Model) -> dict[str, Any]:
     """A tier, and a ratio where nothing that goes in has the clip's shape already."""
     ratio = spec.ratio or (model.default_ratio if model.ratios else None)
@@ -113,15 +150,23 @@ def _ratioed_shape(spec: Spec, model: Model) -> dict[str, Any]:
 
 
 # A row's dialect (models.DIALECTS) -> how it writes media, and how it writes the clip's shape.
-_MEDIA: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {"classic": _classic_media, "media": _media_list}
-_SHAPES: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {"classic": _classic_shape, "media": _ratioed_shape}
+_MEDIA: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {
+    "classic": _classic_media,
+    "media": _media_list,
+    "vace": _vace_media,
+}
+_SHAPES: Mapping[str, Callable[[Spec, Model], dict[str, Any]]] = {
+    "classic": _classic_shape,
+    "media": _ratioed_shape,
+    "vace": _vace_shape,
+}
 
 
 def inline_limit(row: Input, leaf: Media, model: Model) -> int:
     """Say up to how many bytes a local file travels inside a model's request: every image in the media dialect."""
-    if model.dialect == "classic":
-        return row.inline
-    return INLINE if leaf.mime.startswith("image/") else 0
+    if model.dialect == "media":
+        return INLINE if leaf.mime.startswith("image/") else 0
+    return row.inline if model.dialect == "classic" else 0
 
 
 def digest(request: Request, *more: Any) -> str:

@@ -39,6 +39,7 @@ class Seen(NamedTuple):
     width: int = 0  # pixels as shown, of an image or a video
     height: int = 0
     seconds: float | None = None  # of a video or a sound; None where nobody knows
+    fps: float | None = None  # frames a second of a video, on average
 
 
 class _Format(NamedTuple):
@@ -60,13 +61,19 @@ _FORMATS = (
 )
 _KNOWN_NAMES = {name for row in _FORMATS for name in row.names}
 
-# Field of the input -> the kinds of media that it takes; the other fields with links are nobody's here (vace).
+# Field of the input -> the kinds of media that it takes.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "img_url": ("image",),
     "first_frame_url": ("image",),
     "last_frame_url": ("image",),
     "reference_urls": ("image", "video"),
     "audio_url": ("audio",),
+    "video_url": ("video",),
+    "mask_image_url": ("image",),
+    "mask_video_url": ("video",),
+    "first_clip_url": ("video",),
+    "last_clip_url": ("video",),
+    "ref_images_url": ("image",),
 }
 
 # What a piece of media is for, where a body lists them -> its kind.
@@ -93,6 +100,7 @@ _BAD_SOUND = Unfit("InvalidURL", "File type is not supported. Allowed types are:
 _BAD_IMAGE = Unfit("InvalidParameter", "Failed to decode the image during the data inspection.")
 _BAD_SIZE = Unfit("InvalidParameter", "The image size is not supported for the data inspection.")
 _BAD_PIXELS = Unfit("InvalidFile.Resolution", "The resolution of the video is not supported.")
+_BAD_FPS = Unfit("InvalidFile.FPS", "The frame rate of the video is not supported.")
 
 
 def inspect(fields: Any, limits: Mapping[str, Limits], upload: Callable[[str], Path]) -> list[Seen]:
@@ -227,28 +235,32 @@ def _video(file: BinaryIO, _: str, limits: Limits, seen: Seen) -> Seen:
     least, most = limits.seconds or (0, math.inf)
     if seconds is not None and not least - _LENIENCE <= seconds <= most + _LENIENCE:
         raise Unfit("InvalidFile.Duration", f"The video must be {least:g} to {most:g}s long, and is {seconds:.2f}s.")
-    size = _pixels(file)
+    size, fps = _pixels(file)
     if size is not None and limits.sides is not None:
         least, most = limits.sides
         if not (least <= min(size) and max(size) <= most) or _is_stretched(size, limits):
             raise _BAD_PIXELS
+    if fps is not None and limits.fps is not None and fps < limits.fps - _LENIENCE:
+        raise _BAD_FPS
     width, height = size or (0, 0)
-    return seen._replace(seconds=seconds, width=width, height=height)
+    return seen._replace(seconds=seconds, width=width, height=height, fps=fps)
 
 
-def _pixels(file: BinaryIO) -> tuple[int, int] | None:
-    """Look at the first frame of a video as it is shown; None where PyAV is missing."""
+def _pixels(file: BinaryIO) -> tuple[tuple[int, int] | None, float | None]:
+    """Look at the first frame of a video as it is shown, and at how fast they follow; None where PyAV is missing."""
     if not find_spec("av"):
-        return None
+        return None, None
     import av
 
     file.seek(0)
     with av.open(file, "r") as container:
+        rate = container.streams.video[0].average_rate
         frame = next(container.decode(video=0))
-    return (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+    size = (frame.height, frame.width) if frame.rotation % 180 else (frame.width, frame.height)
+    return size, float(rate) if rate else None
 
 
-_LENIENCE = 0.1  # seconds; a clip of 30 s has frames that end a little later, and so has an MP3
+_LENIENCE = 0.1  # seconds or frames; a clip of 30 s has frames that end a little later, and so has an MP3
 _LOOKS = {"image": _image, "video": _video, "audio": _audio}
 
 

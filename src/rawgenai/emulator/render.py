@@ -97,6 +97,8 @@ def draw(
     task_id: str,
     watermark: bool = False,
     pictures: Sequence[Path | None] = (),
+    fields: Sequence[str] = (),
+    scales: Sequence[float] = (),
     music: Path | None = None,
     folders: Sequence[Path] | None = None,
 ) -> None:
@@ -104,7 +106,8 @@ def draw(
 
     ``width`` and ``height`` are even, in pixels; ``round(seconds * 30)`` frames at 30 a second, at least one; a stereo
     AAC track exactly when ``sound``. ``pictures`` are the files that the clip shows by its mode's rule, None for one
-    that is not known; ``music`` is the sound that lies under it, cut or followed by silence. ``folders`` are where
+    that is not known; ``fields`` what each is in the request, ``scales`` how far the frame reaches beyond a video: up,
+    down, left and right. ``music`` is the sound that lies under it, cut or followed by silence. ``folders`` are where
     fonts are looked for (default: the system's). The same arguments and fonts give the same bytes. Raises
     RawgenaiError (missing_extra) without PyAV, OSError if ``path`` cannot be written.
     """
@@ -122,7 +125,8 @@ def draw(
     frames = max(1, round(seconds * FPS))
     scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=any(pictures))
     begun = mode in BEGUN and any(pictures[:1])
-    scene.show(compose(pictures, mode, (width, height), scene.blank), frames, fade=FADE if begun else 0)
+    shown = compose(pictures, mode, (width, height), scene.blank, fields=fields, scales=scales)
+    scene.show(shown, frames, fade=FADE if begun else 0)
     track = (played(music) if music else melody()) if sound else None
     # "file:" keeps a colon in the name from being read as a protocol; faststart puts moov before mdat.
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:

@@ -53,15 +53,17 @@ def _image(text: str) -> str:
     return text
 
 
-_Link = Annotated[str, AfterValidator(_link)]
+Link = Annotated[str, AfterValidator(_link)]
 _Image = Annotated[str, AfterValidator(_image)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a body: exact types, no unknown fields."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Input(_Strict):
+class _Input(Strict):
     prompt: str | None = None
     negative_prompt: str | None = None
     # What the official SDK sends along with every video request; the API takes no notice.
@@ -70,16 +72,16 @@ class _Input(_Strict):
 
 
 class _TextInput(_Input):
-    audio_url: _Link | None = None
+    audio_url: Link | None = None
 
 
 class _ImageInput(_Input):
     img_url: _Image
-    audio_url: _Link | None = None
+    audio_url: Link | None = None
 
 
 class _ReferenceInput(_Input):
-    reference_urls: list[_Link] = Field(min_length=1)
+    reference_urls: list[Link] = Field(min_length=1)
 
 
 class _FramesInput(_Input):
@@ -87,32 +89,28 @@ class _FramesInput(_Input):
     last_frame_url: _Image | None = None
 
 
-class Piece(_Strict):
+class Piece(Strict):
     """One piece of media, and what it is for (reference 2.4)."""
 
     type: str
     url: _Image  # base64 is for images alone
-    reference_voice: _Link | None = None
+    reference_voice: Link | None = None
 
 
 class _MediaInput(_Input):
-    audio_url: _Link | None = None
+    audio_url: Link | None = None
     media: list[Piece] = []
 
 
-class _VaceInput(_Input):
-    """Loose: vace has five functions with fields of their own (reference 2.6)."""
+class Parameters(Strict):
+    """What every request may say."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Parameters(_Strict):
     prompt_extend: bool | None = None
     watermark: bool | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
 
 
-class _Timed(_Parameters):
+class _Timed(Parameters):
     duration: int | None = None
     shot_type: Literal["single", "multi"] | None = None
     audio: bool | None = None
@@ -126,11 +124,11 @@ class _Tiered(_Timed):
     resolution: str | None = None
 
 
-class _FramesParameters(_Parameters):
+class _FramesParameters(Parameters):
     resolution: str | None = None
 
 
-class _Ratioed(_Parameters):
+class _Ratioed(Parameters):
     resolution: str | None = None
     ratio: str | None = None
     duration: int | None = None
@@ -138,11 +136,7 @@ class _Ratioed(_Parameters):
     audio_setting: Literal[AUDIO_SETTINGS] | None = None  # type: ignore[valid-type]  # the table's own words
 
 
-class _VaceParameters(_Sized):
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class TextBody(_Strict):
+class TextBody(Strict):
     """t2v."""
 
     model: str
@@ -150,7 +144,7 @@ class TextBody(_Strict):
     parameters: _Sized = _Sized()
 
 
-class ImageBody(_Strict):
+class ImageBody(Strict):
     """i2v."""
 
     model: str
@@ -158,7 +152,7 @@ class ImageBody(_Strict):
     parameters: _Tiered = _Tiered()
 
 
-class ReferenceBody(_Strict):
+class ReferenceBody(Strict):
     """r2v."""
 
     model: str
@@ -166,7 +160,7 @@ class ReferenceBody(_Strict):
     parameters: _Sized = _Sized()
 
 
-class FramesBody(_Strict):
+class FramesBody(Strict):
     """kf2v."""
 
     model: str
@@ -174,15 +168,23 @@ class FramesBody(_Strict):
     parameters: _FramesParameters = _FramesParameters()
 
 
-class VaceBody(_Strict):
-    """vace."""
+class VaceInput(Strict):
+    """What every function of vace takes (reference 2.6); ``vace`` has the rest."""
+
+    function: str
+    prompt: str | None = None
+    extend_prompt: bool | None = None  # the SDK's, as above
+
+
+class VaceBody(Strict):
+    """vace: the body of one function."""
 
     model: str
-    input: _VaceInput
-    parameters: _VaceParameters = _VaceParameters()
+    input: VaceInput
+    parameters: Parameters = Parameters()
 
 
-class MediaBody(_Strict):
+class MediaBody(Strict):
     """The media dialect, whatever the mode."""
 
     model: str
@@ -197,7 +199,6 @@ BODIES: dict[str, type[Body]] = {
     "i2v": ImageBody,
     "r2v": ReferenceBody,
     "kf2v": FramesBody,
-    "vace": VaceBody,
 }
 
 # Field -> the features that let a model know it.
@@ -221,7 +222,7 @@ def links(body: Body) -> Iterator[str]:
     for piece in pieces(body):
         yield from (piece.url, *([piece.reference_voice] if piece.reference_voice else []))
     for name, value in body.input:
-        if name not in _Input.model_fields:
+        if name not in _Input.model_fields:  # of whatever body: a function's name is no link
             yield from (text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str))
 
 
@@ -337,14 +338,31 @@ CHECKS: tuple[Callable[[Body, Model], str | None], ...] = (
 def parse_body(document: Any, row: Model) -> Body:
     """Turn parsed JSON into the body of this model; raises ValueError with the API's sentence."""
     try:
-        body = (MediaBody if row.dialect == "media" else BODIES[row.mode]).model_validate(document)
+        body = _model_of(document, row).model_validate(document)
     except ValidationError as error:
         raise ValueError(_sentence(error)) from None
-    for check in CHECKS:
+    for check in (*CHECKS, *_more_checks(row)):
         complaint = check(body, row)
         if complaint is not None:
             raise ValueError(complaint)
     return body
+
+
+def _model_of(document: Any, row: Model) -> type[Body]:
+    """Choose the body that a row's requests have; of vace, by the function that this one names."""
+    if row.dialect == "vace":
+        from rawgenai.emulator import vace
+
+        return vace.body_of(document)
+    return MediaBody if row.dialect == "media" else BODIES[row.mode]
+
+
+def _more_checks(row: Model) -> tuple[Callable[[Body, Model], str | None], ...]:
+    if row.dialect != "vace":
+        return ()
+    from rawgenai.emulator import vace
+
+    return vace.CHECKS
 
 
 def _sentence(error: ValidationError) -> str:

@@ -75,7 +75,7 @@ def tier_of(body: Any, row: Model) -> str:
     default = next(tier for tier in _DEFAULT_TIERS.get(row.series, _NEWER_TIERS) if tier in row.resolutions)
     if row.mode not in SIZED_MODES or row.dialect == "media":
         return schema.field(body, "parameters", "resolution") or default
-    size = body.parameters.size
+    size = schema.field(body, "parameters", "size")
     return next((tier for tier in row.resolutions if size in SIZES[tier].values()), default)
 
 
@@ -87,13 +87,23 @@ def size_of(asked: str, row: Model, seen: list["Seen"]) -> tuple[int, int]:
     return _within(width * height, seen[0].width, seen[0].height)
 
 
-def _within(budget: int, width: int, height: int) -> tuple[int, int]:
+def _within(budget: int, width: float, height: float) -> tuple[int, int]:
     """Fit a shape into so many pixels."""
     # Rounded down: 750 x 1000 at 720P becomes 816 x 1104 (reference 2.1).
     across, down = (
-        math.isqrt(budget * this // other) // _SIDE * _SIDE for this, other in ((width, height), (height, width))
+        math.isqrt(int(budget * this // other)) // _SIDE * _SIDE for this, other in ((width, height), (height, width))
     )
     return across, down
+
+
+def vace_pixels(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
+    """Choose the pixels of a function's clip: as asked, or the shape of the video that goes in, in the tier."""
+    from rawgenai.emulator import schema, vace
+
+    asked = schema.field(body, "parameters", "size")
+    width, height = map(int, (asked or SIZES[tier_of(body, row)][DEFAULT_RATIO]).split("*"))
+    shape = None if asked else vace.shape(body, seen)
+    return _within(width * height, *shape) if shape else (width, height)
 
 
 def pixels_of(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
@@ -117,9 +127,11 @@ _SHAPES = ("first_frame", "first_clip", "video", "reference_image", "reference_v
 
 
 def mode_of(body: Any, row: Model) -> str:
-    """Say which of its modes a model is asked for, by the media."""
+    """Say which of its modes a model is asked for, by the media; of vace, by which function."""
     from rawgenai.emulator import schema
 
+    if row.dialect == "vace":
+        return f"{row.mode} {body.input.function}"
     given = schema.roles(body)
     found = {
         "edit": "video" in given,
@@ -151,12 +163,28 @@ def seconds_of(body: Any, row: Model, seen: list["Seen"]) -> float:
 
     asked = schema.field(body, "parameters", "duration")
     wanted: int = row.default_duration if asked is None else asked
+    if row.dialect == "vace":
+        from rawgenai.emulator import vace
+
+        wanted = AS_INPUT if vace.follows(body) else wanted
     if wanted == AUTO:
         return DEFAULT_DURATION
     if wanted != AS_INPUT:
         return wanted
-    length = next((one.seconds for one in seen if one.field == "video" and one.seconds), DEFAULT_DURATION)
+    length = next((one.seconds for one in seen if one.field in _EDITED and one.seconds), DEFAULT_DURATION)
     return round(float(min(length, row.input_seconds or length)), 2)
+
+
+def scales_of(body: Any, row: Model) -> tuple[float, ...]:
+    """How far an outpainted frame reaches, to each side; none for all other clips."""
+    if row.dialect != "vace":
+        return ()
+    from rawgenai.emulator import vace
+
+    return vace.scales(body)
+
+
+_EDITED = ("video", "video_url")  # whose length the clip may have
 
 
 def usage_of(task: Task, row: Model) -> dict[str, Any]:
@@ -170,7 +198,7 @@ def usage_of(task: Task, row: Model) -> dict[str, Any]:
         "output_video_duration": ("output_video_duration", task.duration),
         "video_count": ("video_count", 1),
         "SR": ("SR", task.tier),
-        "video_duration": ("video_duration", task.duration),
+        "video_duration": ("video_duration", _number(task.duration)),
         "video_ratio": ("video_ratio", size),
         "standard": ("video_ratio", "standard"),
         "audio": ("audio", task.sound),

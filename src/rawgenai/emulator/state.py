@@ -193,11 +193,22 @@ def _inspect(desk: Desk, body: Any, row: Model) -> list["Seen"]:
         inputs.check_videos(seen, schema.count_named_videos(body), row.max_ref_videos)
     except inputs.Unfit as unfit:
         raise Refused(unfit.code, unfit.message, 400) from None
+    if row.dialect == "vace":
+        _compare(body, seen)
     if row.total_seconds is not None:
         videos = sum(one.seconds or 0 for one in seen if one.field == "reference_video")
         if videos and videos + series.seconds_of(body, row, seen) > row.total_seconds:
             raise Refused("InvalidParameter", f"The videos must be at most {row.total_seconds}s long in all.")
     return seen
+
+
+def _compare(body: Any, seen: list["Seen"]) -> None:
+    from rawgenai.emulator import inputs, vace
+
+    try:
+        vace.check_seen(body, seen)
+    except inputs.Unfit as unfit:
+        raise Refused(unfit.code, unfit.message, 400) from None
 
 
 def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
@@ -207,9 +218,10 @@ def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
     task = _task(desk, body, row, seen)
     names = desk.store.keep(task.task_id, [one.source for one in seen])
     kept = [(name, one.field) for name, one in zip(names, seen, strict=True)]
-    pictures = [name for name, field in kept if field not in (*inputs.MUSIC, inputs.VOICE)]
+    shown = [(name, field) for name, field in kept if field not in (*inputs.MUSIC, inputs.VOICE)]
     music = next((name for name, field in kept if field in inputs.MUSIC), "")
-    desk.store.book(replace(task, pictures=pictures, music=music))
+    pictures, fields = [name for name, _ in shown], [field for _, field in shown]
+    desk.store.book(replace(task, pictures=pictures, fields=fields, music=music))
     output = {"task_status": "PENDING", "task_id": task.task_id}
     return json_answer(200, {"output": output, "request_id": task.request_id})
 
@@ -218,8 +230,9 @@ def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
     from rawgenai.emulator import schema
 
     tier = series.tier_of(body, row)
-    if row.dialect == "media":
-        width, height = series.pixels_of(body, row, seen)
+    if row.dialect != "classic":
+        pixels = series.vace_pixels if row.dialect == "vace" else series.pixels_of
+        width, height = pixels(body, row, seen)
     else:
         asked = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
         width, height = series.size_of(asked, row, seen)
@@ -238,6 +251,7 @@ def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
         duration=series.seconds_of(body, row, seen),
         input_duration=series.billed_seconds(body, row, seen),
         mode=series.mode_of(body, row),
+        scales=series.scales_of(body, row),
         sound="sound" in row.features and schema.field(body, "parameters", "audio") is not False,
         watermark=bool(body.parameters.watermark),
     )

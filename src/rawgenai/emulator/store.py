@@ -53,6 +53,8 @@ class Task:
     watermark: bool
     mode: str = ""  # that it was asked for; "": its model's own
     pictures: Sequence[str] = ()  # names of the files that were sent, in their order; "" for one behind a URL
+    fields: Sequence[str] = ()  # of the request that named each of them
+    scales: Sequence[float] = ()  # how far the frame reaches beyond a video: up, down, left, right
     music: str = ""  # name of the file of a sound that was sent
     polls: int = 0
     canceled: bool = False
@@ -244,6 +246,8 @@ class Store:
                 task_id=task.task_id,
                 watermark=task.watermark,
                 pictures=[inputs / name if name else None for name in task.pictures],
+                fields=task.fields,
+                scales=task.scales,
                 music=inputs / task.music if task.music else None,
             )
             part.replace(path)
