@@ -106,14 +106,22 @@ def text_bomb(name: bytes, count: int) -> bytes:
 
 
 @cache
-def clip(seconds: float, format: str = "mp4", movflags: str = "", width: int = 48, height: int = 32) -> bytes:  # noqa: A002 - FFmpeg's word
+def clip(
+    seconds: float,
+    format: str = "mp4",  # noqa: A002 - FFmpeg's word
+    movflags: str = "",
+    width: int = 48,
+    height: int = 32,
+    *,
+    rate: int = 10,
+) -> bytes:
     """A clip of MPEG-4 video at 10 frames a second."""
     options = {"movflags": movflags} if movflags else {}
     with TemporaryDirectory() as folder:  # FFmpeg moves an index to the front in a file, not in memory
         path = Path(folder, f"clip.{format}")
         with av.open(path, "w", options=options) as container:
-            stream = container.add_stream("mpeg4", rate=10, width=width, height=height, pix_fmt="yuv420p")
-            for number in range(round(seconds * 10)):
+            stream = container.add_stream("mpeg4", rate=rate, width=width, height=height, pix_fmt="yuv420p")
+            for number in range(round(seconds * rate)):
                 frame = av.VideoFrame(width, height, "yuv420p")
                 for plane in frame.planes:
                     plane.update(bytes([128]) * plane.buffer_size)

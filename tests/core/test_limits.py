@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from test_rules import REACHABLE, URL, legal, name_of, verdict
+from test_rules import URL, legal, name_of, verdict
 
 from rawgenai.dashscope import rules
 from rawgenai.dashscope.models import MODELS, SIZES_27, Limits, Model
+from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.message import Media
 
 MB = 1024 * 1024
@@ -39,6 +40,10 @@ _ALL_30 = {
     "video": Limits(CLIPS, 100 * MB, seconds=(0, 15)),
     "audio": Limits(SOUNDS, 15 * MB, seconds=(0, 15)),
 }
+_ALL_VACE = {
+    "image": Limits(PICTURES, 10 * MB, (360, 2000), alpha=True),
+    "video": Limits(("video/mp4",), 50 * MB, fps=16),
+}
 LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
     ("t2v", "wan2.6"): {"audio": _SOUND},
     ("t2v", "wan2.5"): {"audio": _SOUND},
@@ -62,6 +67,9 @@ LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
     ("r2v", "happyhorse-1.0"): {"image": _HORSE_REF},
     ("r2v", "happyhorse-1.1"): {"image": _HORSE_REF},
     ("edit", "happyhorse-1.0"): {"image": _HORSE, "video": Limits(CLIPS, 100 * MB, seconds=(3, 60))},
+    # Reference 2.5.
+    ("vace", "wanx2.1"): _ALL_VACE,
+    ("vace", "wan2.1"): _ALL_VACE,
 }
 # References in all, videos among them.
 REFS = {
@@ -194,10 +202,33 @@ def _sound(shortest: float, longest: float) -> list[Edge]:
 
 
 _PICTURE_HORSE = [*_MEDIA_PICTURE, Edge({"mime": "image/bmp"}, REFUSED), Edge({"alpha": True}, FINE)]
-_VIDEO_HORSE = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(3, 60)]
+_VIDEO_HORSE = [
+    *formats(*CLIPS),
+    Edge({"mime": "video/webm"}, REFUSED),
+    *most(100 * MB),
+    *seconds(3, 60)[:2],
+    Edge({"seconds": 15.0}, FINE),
+    Edge({"seconds": 15.2}, WARNED),  # the rest is cut
+    Edge({"seconds": 60.0}, WARNED),
+    *seconds(3, 60)[3:],
+]
 _PICTURE_30 = [*_MEDIA_PICTURE, *formats("image/bmp"), Edge({"alpha": True}, FINE), *sides(_1=FINE, _9000=FINE)]
 _VIDEO_30 = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(0, 15)[1:]]
 # (mode, series) -> the fields that take a file: field, kind and edges.
+_PICTURE_VACE = [*_MEDIA_PICTURE[:3], *formats("image/bmp"), Edge({"alpha": True}, FINE), *most(10 * MB)]
+_PICTURE_VACE += sides(_359=REFUSED, _360=FINE, _2000=FINE, _2001=REFUSED)
+_VIDEO_VACE = [
+    Edge({"mime": "video/mp4"}, FINE),
+    Edge({"mime": "video/quicktime"}, REFUSED),
+    *most(50 * MB),
+    Edge({"seconds": 0.1}, FINE),
+    Edge({"seconds": 5.0}, FINE),
+    Edge({"seconds": 5.2}, WARNED),  # the rest is cut
+    Edge({"fps": 15.0}, REFUSED),
+    Edge({"fps": 15.984}, FINE),  # an average
+    Edge({"fps": 16.0}, FINE),
+    Edge({"fps": None}, FINE),  # nobody knows
+]
 NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
     ("t2v", "wan2.7"): [("audio_url", "audio", _sound(2, 30))],
     ("i2v", "wan2.7"): [
@@ -222,6 +253,8 @@ NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
         ("refs", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE)]),
         ("video", "video", _VIDEO_HORSE),
     ],
+    ("vace", "wanx2.1"): [("refs", "image", _PICTURE_VACE), ("video", "video", _VIDEO_VACE)],
+    ("vace", "wan2.1"): [("refs", "image", _PICTURE_VACE), ("video", "video", _VIDEO_VACE)],
 }
 _AUDIO = [*formats(*SOUNDS), Edge({"mime": "audio/flac"}, REFUSED), *most(15 * MB), *seconds(3, 30)]
 
@@ -246,7 +279,7 @@ BESIDE: dict[str, dict[str, Any]] = {
 
 def places(row: Model) -> Iterator[tuple[str, str, list[Edge]]]:
     """The fields of a Spec that take a file for this model: field, kind and edges."""
-    if row.dialect == "media":
+    if row.dialect != "classic":
         yield from NEWER.get((row.mode, row.series.partition("-")[0]), ())
         return
     if row.mode == "i2v":
@@ -261,13 +294,21 @@ def places(row: Model) -> Iterator[tuple[str, str, list[Edge]]]:
         yield "audio_url", "audio", _AUDIO
 
 
-PLACES = [(row, *place) for row in REACHABLE for place in places(row)]
+PLACES = [(row, *place) for row in MODELS.values() for place in places(row)]
+
+
+_VACE = {"refs": Vace("image-reference"), "video": Vace("outpainting", left_scale=2)}  # the functions that take one
 
 
 def fate(row: Model, field: str, leaf: Media, *, strict: bool = False) -> str:
     """What becomes of a model's request with that file in that place."""
     value: Any = {"refs": (URL, leaf), "ref_voices": (None, leaf)}.get(field, leaf)
-    said = verdict(legal(row, **BESIDE.get(field, {}), **{field: value}), strict=strict)
+    if row.mode == "vace":
+        value = (leaf,) if field == "refs" else leaf
+        asked = Spec("a", model=row.name, vace=_VACE[field])
+        said = verdict(replace(asked, **{field: value}), strict=strict)
+    else:
+        said = verdict(legal(row, **BESIDE.get(field, {}), **{field: value}), strict=strict)
     return {row.name: FINE, f"{row.name}!": WARNED, CODES[field]: REFUSED}.get(said, said)
 
 
@@ -286,7 +327,7 @@ def test_strict_refuses_what_is_else_warned_of(row: Model, field: str, kind: str
 
 def test_every_limit_of_a_row_has_an_edge() -> None:
     """What a row says of a kind is what some place has edges for."""
-    said = {(row.name, kind) for row in REACHABLE for kind in row.limits}
+    said = {(row.name, kind) for row in MODELS.values() for kind in row.limits}
     assert said == {(row.name, kind) for row, _, kind, _ in PLACES}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rawgenai.dashscope import rules
 from rawgenai.dashscope.models import DEFAULT_MODELS, DEFAULT_RESOLUTION, MODELS, SIZES, Model
-from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.errors import CODES, RawgenaiError
 from rawgenai.message import Media
 
@@ -27,7 +27,7 @@ ON = {"continues": "clip.mp4"}
 REFS: dict[str, Any] = {"prompt": "a", "refs": (URL,)}
 CLIP = {"video": VIDEO, "prompt": "a"}
 SOUND = "https://example.com/a.mp3"
-REACHABLE = [row for row in MODELS.values() if row.mode in INPUTS]  # vace has no flags
+REACHABLE = [row for row in MODELS.values() if row.mode in INPUTS]  # vace has functions, see test_vace.py
 
 
 def verdict(spec: Spec, *, strict: bool = False) -> str:
@@ -221,6 +221,19 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"first_clip": Media("a.mp4", "video/mp4", 1, 640, 480, seconds=4.9), "model": "wan2.7-i2v"},
         "wan2.7-i2v",
     ),
+    # vace: more in test_vace.py.
+    (CLIP | {"vace": Vace("outpainting", left_scale=1.5)}, "wanx2.1-vace-plus"),
+    (CLIP | {"vace": Vace("outpainting")}, "wanx2.1-vace-plus!"),
+    (CLIP | {"vace": Vace("outpainting", left_scale=2.5)}, "invalid_usage"),
+    ({"prompt": "a", "mask": URL}, "invalid_usage"),
+    (
+        {
+            "prompt": "a",
+            "video": Media("a.mp4", "video/mp4", 1, 640, 480, seconds=5.2),
+            "vace": Vace("outpainting", left_scale=1.5),
+        },
+        "wanx2.1-vace-plus!",  # the rest is cut
+    ),
 ]
 
 
@@ -332,7 +345,7 @@ def test_one_character_beyond_what_a_model_reads_is_warned_of(row: Model) -> Non
 
 @pytest.mark.parametrize("row", [row for row in MODELS.values() if row.mode == "vace"], ids=name_of)
 @pytest.mark.parametrize("mode", INPUTS)
-def test_vace_is_out_of_the_reach_of_flags(row: Model, mode: str) -> None:
+def test_vace_is_out_of_the_reach_of_other_inputs(row: Model, mode: str) -> None:
     assert verdict(Spec(**INPUTS[mode] | {"model": row.name})) == "invalid_model"
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rawgenai.dashscope import wire
 from rawgenai.dashscope.models import MODELS
 from rawgenai.dashscope.rules import select
-from rawgenai.dashscope.spec import Spec, with_media
+from rawgenai.dashscope.spec import Spec, Vace, with_media
 from rawgenai.errors import CODES, RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown
 
@@ -128,6 +128,42 @@ REQUESTS = {
         "a", video=SCENE, refs=(PHOTO,), model="happyhorse-1.0-video-edit", resolution="1080P", audio_setting="auto",
         watermark=True, seed=1,
     ),
+    # vace (reference 2.6): each function with the least it needs, every combination of inputs, and every parameter.
+    "vace-image-reference": Spec("a", refs=(URL,), vace=Vace("image-reference")),
+    "vace-image-reference-full": Spec(
+        "女孩从森林深处走来", refs=(PERSON, URL, PERSON), size="720x1280", duration=5, prompt_extend=False,
+        watermark=True, seed=0, vace=Vace("image-reference", ref_roles=("obj", "bg", "obj")), model="wan2.1-vace-plus",
+    ),
+    "vace-image-reference-ratio": Spec("a", refs=(URL,), ratio="9:16", vace=Vace("image-reference", ref_roles=("bg",))),
+    "vace-repainting": Spec("a", video=SCENE, vace=Vace("repainting", control="depth")),
+    "vace-repainting-full": Spec(
+        "黑色蒸汽朋克风格的汽车", video=SCENE, refs=(PERSON,), prompt_extend=False, watermark=True, seed=1,
+        vace=Vace("repainting", control="posebodyface", strength=0.5), model="wan2.1-vace-plus",
+    ),
+    "vace-edit": Spec("a", video=SCENE, mask=URL, vace=Vace("edit")),
+    "vace-edit-full": Spec(
+        "一只狮子在喝咖啡", video=SCENE, mask=PERSON, refs=(URL,), size="960*960", prompt_extend=False, watermark=True,
+        seed=1, vace=Vace(
+            "edit", mask_frame=7, control="posebodyface", mask_type="tracking", expand_ratio=0.0, expand_mode="bbox"
+        ),
+    ),
+    "vace-edit-fixed": Spec("a", video=SCENE, mask=URL, vace=Vace("edit", mask_type="fixed")),
+    "vace-edit-mask-video": Spec("a", video=SCENE, mask_video=SCENE, vace=Vace("edit", control="depth")),
+    "vace-extension-first-frame": Spec("a", first_frame=PERSON, vace=Vace("extension")),
+    "vace-extension-last-frame": Spec("a", last_frame=PERSON, vace=Vace("extension")),
+    "vace-extension-first-clip": Spec("a", first_clip=SCENE, vace=Vace("extension")),
+    "vace-extension-last-clip": Spec("a", last_clip=SCENE, vace=Vace("extension")),
+    "vace-extension-full": Spec(
+        "一只戴墨镜的狗在滑滑板", first_clip=SCENE, last_frame=URL, video=SCENE, duration=5, prompt_extend=False,
+        watermark=True, seed=1, vace=Vace("extension", control="posebodyface"),
+    ),
+    "vace-extension-clips": Spec("a", first_clip=SCENE, last_clip=SCENE, vace=Vace("extension")),
+    "vace-extension-frames": Spec("a", first_frame=URL, last_frame=PERSON, vace=Vace("extension")),
+    "vace-outpainting": Spec("a", video=SCENE, vace=Vace("outpainting", left_scale=1.5)),
+    "vace-outpainting-full": Spec(
+        "海边的小提琴手", video=SCENE, prompt_extend=False, watermark=True, seed=1,
+        vace=Vace("outpainting", top_scale=1.0, bottom_scale=1.25, left_scale=2.0, right_scale=1.5),
+    ),
 }  # fmt: skip
 
 
@@ -160,10 +196,10 @@ def test_there_is_no_other_golden_file_but_of_media() -> None:
 @pytest.mark.parametrize("row", MODELS.values(), ids=MODELS)
 def test_nothing_is_sent_that_the_model_does_not_know(row: Any) -> None:
     media: dict[str, Any] = {"i2v": {"image": URL}, "r2v": {"refs": (URL,)}, "kf2v": {"first_frame": URL}}
-    media["edit"] = {"video": SCENE}
+    media |= {"edit": {"video": SCENE}, "vace": {"refs": (URL,), "vace": Vace("image-reference")}}
     spec = Spec("a", resolution=row.resolutions[0], **media.get(row.mode, {}))
     body: Any = wire.create_request(spec, row).body
-    classic = row.dialect == "classic"
+    classic = row.dialect != "media"
     known = {"watermark", "size" if row.mode in ("t2v", "r2v", "vace") and classic else "resolution"}
     known |= {"duration"} if row.mode != "kf2v" and row.durations else set()  # ruling 3
     known |= row.features & {"prompt_extend", "audio"}  # rulings 5 and 6: always said where it is known
@@ -195,6 +231,9 @@ def test_files_that_cannot_go_inline_are_uploaded_once_each() -> None:
     # The media dialect takes an image inside the request wherever it stands (reference 2.4).
     assert uploaded(Spec("a", refs=(small, large, clip)), "wan2.7-r2v") == [large, clip]
     assert uploaded(Spec("a", refs=(small,), ref_voices=(tiny,)), "wan2.7-r2v") == [tiny]
+    # vace takes links alone (reference 2.5).
+    edit = Spec("a", video=clip, mask=small, refs=(large,), vace=Vace("edit"))
+    assert set(uploaded(edit, "wanx2.1-vace-plus")) == {clip, small, large}
     assert uploaded(Spec(video=clip), "wan2.7-videoedit") == uploaded(Spec(first_clip=clip), "wan2.7-i2v") == [clip]
 
 
