@@ -149,14 +149,14 @@ def inline(data: bytes, mime: str = "image/png") -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def film(seconds: float, kind: str = "mp4", image: Image.Image | None = None) -> bytes:
+def film(seconds: float, kind: str = "mp4", image: Image.Image | None = None, *, rate: int = 10) -> bytes:
     """A still picture as a video of 10 frames a second."""
     image = image or quartered(96, 64)
     file = io.BytesIO()
     with av.open(file, "w", kind) as container:
-        stream = container.add_stream("mpeg4", rate=10, bit_rate=2_000_000)
+        stream = container.add_stream("mpeg4", rate=rate, bit_rate=2_000_000)
         stream.width, stream.height, stream.pix_fmt = image.width, image.height, "yuv420p"
-        for number in range(round(seconds * 10)):
+        for number in range(round(seconds * rate)):
             frame: av.VideoFrame = av.VideoFrame.from_image(image)  # type: ignore[no-untyped-call]  # PyAV's gap
             frame.pts = number
             container.mux(stream.encode(frame))

@@ -29,7 +29,7 @@ MEDIA: dict[str, dict[str, Any]] = {  # of the media dialect
 
 def _complaint(model: str, change: dict[str, Any], parameters: Any = None) -> str | None:
     row = MODELS[model]
-    least = (INPUTS if row.dialect == "classic" else MEDIA)[row.mode]
+    least = (MEDIA if row.dialect == "media" else INPUTS)[row.mode]
     inputs = {name: value for name, value in (least | change).items() if value != "absent"}
     document = {"model": model, "input": inputs, "parameters": parameters or {}}
     try:
@@ -84,7 +84,7 @@ OLD = "wan2.2-t2v-plus"
         ("wan2.6-r2v-flash", {}, {"audio": True}),
         (R2V, {"reference_urls": ["https://e.org/a.mp4", "https://e.org/B.MOV?x=1", "https://e.org/c.mp4", LINK]}, {}),
         (KF2V, {"first_frame_url": PNG, "last_frame_url": LINK}, {"resolution": "480P"}),
-        ("wanx2.1-vace-plus", {"video_url": "https://e.org/a.mp4"}, {"control_condition": "depth", "strength": 0.5}),
+        ("wanx2.1-vace-plus", {"extend_prompt": True}, {"obj_or_bg": ["bg"], "duration": 5, "seed": 0}),
     ],
 )
 def test_what_a_model_knows_is_accepted(model: str, change: dict[str, Any], parameters: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from asking import QUARTERS, film, quartered, saved
 from PIL import Image
 
 from rawgenai.dashscope import roster, wire
-from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.emulator import server
 from rawgenai.emulator.answers import Answer, Call
 from rawgenai.emulator.server import open_server
@@ -247,8 +247,53 @@ SAME: dict[str, tuple[dict[str, Any], Spec]] = {
          "audio_setting": "origin", "watermark": False},
         Spec("a", video=VIDEO, refs=(IMAGE,), audio_setting="origin"),
     ),
+    # vace: the SDK has no words for its inputs and none for its functions, so they go in as they are.
+    "wanx2.1-vace-plus image_reference": (
+        {"prompt": "a", "extra_input": {"function": "image_reference", "ref_images_url": [IMAGE, OTHER]},
+         "obj_or_bg": ["obj", "bg"], "size": "1280*720", "duration": 5, "prompt_extend": True, "watermark": False},
+        Spec("a", refs=(IMAGE, OTHER), vace=Vace("image-reference", ref_roles=("obj", "bg"))),
+    ),
+    "wanx2.1-vace-plus video_repainting": (
+        {"prompt": "黑色蒸汽朋克风格的汽车", "extra_input": {"function": "video_repainting", "video_url": VIDEO,
+                                                     "ref_images_url": [IMAGE]},
+         "control_condition": "depth", "strength": 0.8, "prompt_extend": False, "watermark": False},
+        Spec("黑色蒸汽朋克风格的汽车", video=VIDEO, refs=(IMAGE,), prompt_extend=False,
+             vace=Vace("repainting", control="depth", strength=0.8)),
+    ),
+    "wan2.1-vace-plus video_edit": (
+        {"prompt": "a", "extra_input": {"function": "video_edit", "video_url": VIDEO, "mask_image_url": IMAGE,
+                                        "mask_frame_id": 1},
+         "mask_type": "tracking", "expand_ratio": 0.05, "prompt_extend": False, "watermark": False, "seed": 7},
+        Spec("a", video=VIDEO, mask=IMAGE, prompt_extend=False, seed=7,
+             vace=Vace("edit", mask_type="tracking", expand_ratio=0.05)),
+    ),
+    "wanx2.1-vace-plus video_edit with a mask video": (
+        {"prompt": "a", "extra_input": {"function": "video_edit", "video_url": VIDEO, "mask_video_url": VIDEO},
+         "control_condition": "posebodyface", "size": "720*1280", "prompt_extend": True, "watermark": True},
+        Spec("a", video=VIDEO, mask_video=VIDEO, size="720*1280", watermark=True,
+             vace=Vace("edit", control="posebodyface")),
+    ),
+    "wan2.1-vace-plus video_extension": (
+        {"prompt": "a", "extra_input": {"function": "video_extension", "first_clip_url": VIDEO},
+         "duration": 5, "prompt_extend": False, "watermark": False},
+        Spec("a", first_clip=VIDEO, prompt_extend=False, vace=Vace("extension")),
+    ),
+    "wanx2.1-vace-plus video_extension by a video's movement": (
+        {"prompt": "a", "first_frame_url": IMAGE, "last_frame_url": OTHER,  # for these two it has words
+         "extra_input": {"function": "video_extension", "video_url": VIDEO},
+         "control_condition": "posebodyface", "duration": 5, "prompt_extend": True, "watermark": False},
+        Spec("a", first_frame=IMAGE, last_frame=OTHER, video=VIDEO, vace=Vace("extension", control="posebodyface")),
+    ),
+    "wanx2.1-vace-plus video_outpainting": (
+        {"prompt": "a", "extra_input": {"function": "video_outpainting", "video_url": VIDEO},
+         "top_scale": 1.5, "bottom_scale": 1.5, "left_scale": 1.5, "right_scale": 1.5, "prompt_extend": False,
+         "watermark": False},
+        Spec("a", video=VIDEO, prompt_extend=False, vace=Vace("outpainting",
+             top_scale=1.5, bottom_scale=1.5, left_scale=1.5, right_scale=1.5)),
+    ),
 }  # fmt: skip
-# What the SDK says besides, in every request for a video, and the API takes no notice of.
+# What the SDK says besides, in every request for a video, and the API takes no notice of; where there is a function of
+# vace, that is said instead.
 BESIDES = {"extend_prompt": True, "function": "video-synthesis"}
 
 
@@ -276,7 +321,17 @@ def test_a_request_of_the_sdk_is_ours(bodies: list[Any], run: Run) -> None:
         row, warnings = roster.select(replace(spec, model=name.partition(" ")[0]))
         assert warnings == []
         ours: Any = wire.create_request(spec, row).body
-        assert {**ours, "input": ours["input"] | BESIDES} == theirs, name
+        assert {**ours, "input": BESIDES | ours["input"]} == theirs, name
+
+
+def test_the_sdk_takes_a_function_among_the_extra_inputs_alone(run: Run) -> None:
+    (said,) = run("""
+try:
+    VideoSynthesis.async_call(model="wanx2.1-vace-plus", prompt="a", function="video_outpainting")
+except TypeError as error:
+    show(str(error))
+""")
+    assert "function" in said
 
 
 def test_local_media_of_the_new_families_which_the_sdk_uploads(bodies: list[Any], run: Run, tmp_path: Path) -> None:

@@ -277,6 +277,7 @@ def test_a_status_says_what_the_reference_says_and_no_more(
 
 
 PROMPTED = {"prompt": "p"}
+REFERRED = PROMPTED | {"function": "image_reference", "ref_images_url": [LINK]}
 NEW = {"input_video_duration": 0, "video_count": 1}
 OLD_STANDARD = {"video_duration": 5, "video_ratio": "standard", "video_count": 1}
 
@@ -342,7 +343,7 @@ OLD_STANDARD = {"video_duration": 5, "video_ratio": "standard", "video_count": 1
             True,
         ),
         ("wan2.1-kf2v-plus", PROMPTED | {"first_frame_url": LINK}, {}, OLD_STANDARD, True),
-        ("wanx2.1-vace-plus", PROMPTED, {"duration": 4}, OLD_STANDARD | {"video_duration": 4}, True),
+        ("wanx2.1-vace-plus", REFERRED, {"duration": 4}, OLD_STANDARD | {"video_duration": 4}, True),
         (
             "wan2.2-kf2v-flash",
             PROMPTED | {"first_frame_url": LINK},
@@ -436,15 +437,19 @@ DEFAULTS = {
 SOUND = ("wan2.6-", "wan2.5-")
 
 
-@pytest.mark.parametrize("model", [name for name, row in MODELS.items() if row.dialect == "classic"])
+@pytest.mark.parametrize("model", [name for name, row in MODELS.items() if row.dialect != "media"])
 def test_what_is_not_asked_for_is_drawn_as_the_api_would(store: Store, drawn: list[dict[str, Any]], model: str) -> None:
     needs: dict[str, Any] = {
         "i2v": {"img_url": LINK},
         "kf2v": {"first_frame_url": LINK},
         "r2v": {"reference_urls": [LINK]},
+        "vace": REFERRED,
     }
     mode = MODELS[model].mode
-    task_id = book(store, {"model": model, "input": {"prompt": "小猫"} | needs.get(mode, {})})
+    fields = {
+        "i2v": ["img_url"], "kf2v": ["first_frame_url"], "r2v": ["reference_urls"], "vace": ["ref_images_url"],
+    }.get(mode, [])  # fmt: skip
+    task_id = book(store, {"model": model, "input": needs.get(mode, {}) | {"prompt": "小猫"}})
     assert b"".join(_clip(store, task_id).chunks()) == CLIP
     width, height = map(int, SIZES[DEFAULTS[model.replace("wan2.1", "wanx2.1")]]["16:9"].split("*"))
     assert drawn == [
@@ -455,10 +460,12 @@ def test_what_is_not_asked_for_is_drawn_as_the_api_would(store: Store, drawn: li
             "sound": model.startswith(SOUND),
             "prompt": "小猫",
             "model": model,
-            "mode": mode,
+            "mode": "vace image_reference" if mode == "vace" else mode,
             "task_id": task_id,
             "watermark": False,
-            "pictures": {"t2v": [], "vace": []}.get(mode, [None]),
+            "pictures": [None] * len(fields),
+            "fields": fields,
+            "scales": [1, 1, 1, 1] if mode == "vace" else [],
             "music": None,
         }
     ]
