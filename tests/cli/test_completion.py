@@ -295,7 +295,9 @@ def test_bash_completes_task_ids(bash: Bash) -> None:
 
 
 def test_all_models_are_offered_while_inputs_may_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert answered(monkeypatch, "bash", f"{VIDEO} create kitten --model ") == [f"plain,{name}" for name in MODELS]
+    assert answered(monkeypatch, "bash", f"{VIDEO} create kitten --model ") == [
+        f"plain,{name}" for name, row in MODELS.items() if row.mode != "vace"
+    ]
 
 
 def test_inputs_that_contradict_each_other_are_no_words(monkeypatch: pytest.MonkeyPatch) -> None:

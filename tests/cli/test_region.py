@@ -26,6 +26,11 @@ WORDS: dict[str, tuple[str, ...]] = {
     "download": (TASK, "-o", "kitten.mp4"),
     "cancel": (TASK,),
     "list": ("--remote",),
+    "image-reference": ("A kitten", "--ref", "https://example.com/a.png"),
+    "repainting": ("A kitten", "--video", "https://example.com/a.mp4", "--control", "depth"),
+    "edit": ("A kitten", "--video", "https://example.com/a.mp4", "--mask", "https://example.com/a.png"),
+    "extension": ("A kitten", "--first-clip", "https://example.com/a.mp4"),
+    "outpainting": ("A kitten", "--video", "https://example.com/a.mp4", "--left-scale", "2"),
 }
 INTL = "https://dashscope-intl.aliyuncs.com/api/v1"
 OWN = {("dashscope", "video", "models")}  # names a region, and asks nobody
