@@ -38,8 +38,9 @@ from rawgenai.dashscope.models import (
     SIZES_27,
     Limits,
 )
-from rawgenai.dashscope.rules import named, span_of, spans
+from rawgenai.dashscope.rules import VACE_INPUTS, named, span_of, spans
 from rawgenai.dashscope.spec import INLINE, INPUTS, Input
+from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter, flag
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
 from rawgenai.errors import CODES, STATUSES, RawgenaiError
@@ -101,6 +102,8 @@ def _travel(row: Input) -> str:
     inside = f"inside the request up to {INLINE // 2**20} MiB"
     if row.inline:
         return f"{inside}, else uploaded"
+    if row.name in VACE_INPUTS:
+        return "uploaded"
     return f"uploaded; an image {inside} with the newer families" if "image" in row.kinds else "uploaded"
 
 
@@ -114,6 +117,51 @@ def combinations() -> None:
             for row in said
         ),
     )
+
+
+def functions() -> None:
+    """Print what each function of vace needs, takes besides, and how long and of which shape its clip is."""
+    shapes = {"said": "as asked, 1280*720 by default", "asked": "the video's, or as asked", "input": "its input's"}
+    _table(
+        ("Function", "Needs", "Takes besides", "Seconds", "Shape"),
+        (
+            (
+                f"`{name}`",
+                "; ".join([*(" or ".join(map(_flag, group)) for group in row.needs), *_asked(row, required=True)]),
+                ", ".join([*_inputs_besides(row), *_asked(row, required=False)]) or "-",
+                spans(row.durations) or "as the video, up to 5",
+                shapes[row.shape],
+            )
+            for name, row in FUNCTIONS.items()
+        ),
+    )
+
+
+def parameters() -> None:
+    """Print the parameters of the functions of vace: what each may be, its default, and its name in the request."""
+    rows = ((row.name, each) for row in FUNCTIONS.values() for each in row.parameters)
+    head = ("Parameter", "Function", "May be", "Default", "In the request")
+    _table(head, ((_flag(each.name), name, *_said(each), f"`{each.part}.{each.key}`") for name, each in rows))
+
+
+def _said(parameter: Parameter) -> tuple[str, str]:
+    least, most = parameter.span or (0, 0)
+    numbers = f"{least:g} or more" if most == ENDLESS else f"{least:g} to {most:g}"
+    default = parameter.default if isinstance(parameter.default, str) else f"{parameter.default or 0:g}"
+    return ", ".join(parameter.words) or numbers, "-" if parameter.default is None else default
+
+
+def _flag(name: str) -> str:
+    return f"`{flag(name)}`"
+
+
+def _asked(row: Function, *, required: bool) -> list[str]:
+    return [_flag(each.name) for each in row.parameters if (each.required and not each.beside) is required]
+
+
+def _inputs_besides(row: Function) -> list[str]:
+    needed = {name for group in row.needs for name in group}
+    return [_flag(name) for name in row.inputs if name not in needed]
 
 
 def ratios() -> None:
@@ -141,6 +189,7 @@ def _limits(found: Limits) -> tuple[str, ...]:
     usual += [] if found.usual_sides is None else ["sides outside {}-{}".format(*found.usual_sides)]
     pixels = "-" if found.sides is None else span_of(found.sides, "-")
     seconds = "-" if found.seconds is None else "{:g}-{:g}".format(*found.seconds)
+    seconds = seconds if found.fps is None else f"any, of {found.fps:g} or more frames"
     stretch = "-" if found.stretch is None else f"up to {found.stretch:g} times the other"
     alpha = "" if found.alpha or found.sides is None else " (no transparency)"
     return (formats + alpha, f"{found.bytes // 2**20} MB", pixels, seconds, stretch, ", ".join(usual) or "-")
@@ -383,10 +432,13 @@ def example_folder() -> Iterator[None]:
         yield
 
 
+_CREATES = (["dashscope", "video", "create"], ["dashscope", "video", "vace"])
+
+
 def requests() -> None:
-    """Print the request that every `create` on the usage page sends."""
+    """Print the request that every `create` and every function of vace on the usage page sends."""
     page = (DOCS / "usage.md").read_text("utf-8")
-    found = [example for example in examples(page, "bash") if example.argv[:3] == ["dashscope", "video", "create"]]
+    found = [example for example in examples(page, "bash") if example.argv[:3] in _CREATES]
     for example in {tuple(example.argv): example for example in found}.values():
         request = shown(example)
         head = [f"{name}: {value}" for name, value in request["headers"].items()]
