@@ -129,7 +129,7 @@ def _parameter(row: Function, parameter: Parameter) -> click.Option:
 
 # The flags of `create` that say what only other clips have; a function's own flags are made of its row.
 _OTHERS = (
-    *("image", "refs", "ref_voices", "first_frame", "last_frame", "first_clip", "video"),
+    *("image", "continues", "refs", "ref_voices", "first_frame", "last_frame", "first_clip", "video"),
     *("resolution", "ratio", "size", "duration", "negative"),
     *("audio", "no_audio", "audio_url", "audio_setting", "shot_type"),
 )
