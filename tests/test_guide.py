@@ -91,7 +91,8 @@ def test_what_the_guide_says_works_as_it_is_typed(heading: str, tmp_path: Path, 
         if name not in made:
             GIVEN[end](folder / name)
     for block in sections()[heading]:
-        typed(block, folder, environ)
+        said = typed(block, folder, environ)
+        assert "null" not in said.split(), f"{block} asks jq for what is not there"
     assert {name: media.look(str(folder / name)).kind for name in made} == {
         name: "image" if name.endswith(".png") else "video" for name in made
     }

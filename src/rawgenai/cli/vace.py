@@ -133,6 +133,10 @@ _OTHERS = (
     *("resolution", "ratio", "size", "duration", "negative"),
     *("audio", "no_audio", "audio_url", "audio_setting", "shot_type"),
 )
+_OUTPUT = Option(
+    ["--output", "-o"], code="missing_output", metavar="FILE.mp4",
+    help="Wait for the clip, and put it here. Without it the command answers with the task's id at once.",
+)  # fmt: skip
 _WITH_FILE = tuple(each for each in generate.params if each.name not in {param.name for param in create.params})
 
 
@@ -141,7 +145,8 @@ def _command(row: Function) -> click.Command:
     own = [*(_input(row, name) for name in row.inputs), *(_parameter(row, each) for each in row.parameters)]
     if row.shape != "input":
         own.append(Option(["--size"], metavar="W*H", help=_help(row, "size")))
-    shared = [each for each in generate.params if each.name not in (*_OTHERS, "request")]
+    own.append(_OUTPUT)
+    shared = [each for each in generate.params if each.name not in (*_OTHERS, "request", "output")]
     return Command(
         row.name,
         params=[*own, *shared],
