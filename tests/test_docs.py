@@ -103,9 +103,13 @@ def test_a_page_of_commands_has_some(page: str) -> None:
     assert page in {where for where, _ in EXAMPLES}
 
 
-@pytest.mark.parametrize("example", [example for _, example in EXAMPLES], ids=lambda example: shlex.join(example.argv))
-def test_an_example_parses(example: _pages.Example) -> None:
-    parse(example.argv)
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_an_example_parses(page: Path) -> None:
+    for example in _pages.examples(read(page), *SHELL):
+        try:
+            parse(example.argv)
+        except click.UsageError as error:
+            pytest.fail(f"{example.line}: {error.format_message()}")
 
 
 CREATES = [
@@ -116,6 +120,7 @@ CREATES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", CREATES, ids=lambda example: shlex.join(example.argv[3:]))
 def test_an_example_that_is_shown_as_working_passes_the_rules(example: _pages.Example) -> None:
     assert _pages.shown(example)["method"] == "POST"

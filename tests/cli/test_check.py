@@ -91,6 +91,7 @@ def test_the_region_is_named(region: str) -> None:
 SO_FAR = f"key {MASKED} (environment DASHSCOPE_API_KEY), base URL"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "status", "code"),
     [

@@ -60,6 +60,7 @@ def test_a_films_envelope_names_the_film_and_each_shot(tmp_path: Path) -> None:
     assert marks("film.mp4", SIZE) == [(shot, frame) for shot in (1, 2, 3) for frame in range(FRAMES)]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_says_what_was_there(drawn: list[str]) -> None:
     first, again = film(), film()
     assert [shot["cached"] for shot in again.envelope["shots"]] == [True] * 3
@@ -69,6 +70,7 @@ def test_the_same_command_again_says_what_was_there(drawn: list[str]) -> None:
     assert again.err.splitlines()[1:] == said
 
 
+@pytest.mark.slow
 def test_a_log_says_what_it_costs_and_how_each_shot_comes_along() -> None:
     said = film().err.splitlines()
     assert said[0].startswith("3 shots, if none is there yet: 6 s are billed, 3 CNY by the list (beijing assumed,")
@@ -169,6 +171,7 @@ def test_a_film_needs_a_place() -> None:
 # --- on the way -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_shot_that_fails_ends_with_its_own_envelope_and_the_others_are_kept(drawn: list[str]) -> None:
     bad = {"prompt": "emulator:fail=DataInspectionFailed"}
     result = film("-q", shots=(KITTEN, bad, CUT))

@@ -21,9 +21,9 @@ WAIT = ("dashscope", "video", "wait")
 AT_ONCE = ("--poll-interval", "0")
 OTHERS = {
     "ready": ("SUCCEEDED", 0.0),
-    "soon": ("SUCCEEDED", 0.5),
-    "later": ("SUCCEEDED", 0.9),
-    "failed": ("FAILED", 0.2),
+    "soon": ("SUCCEEDED", 0.3),
+    "later": ("SUCCEEDED", 0.7),
+    "failed": ("FAILED", 0.05),
     "canceled": ("CANCELED", 0.0),
     "never": ("RUNNING", 0.0),
 }

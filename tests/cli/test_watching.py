@@ -235,6 +235,7 @@ def _wait(*argv: str, end: str = "SUCCEEDED", more: dict[str, str] | None = None
     return run.status, play(drawn), drawn
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @posix
 def test_generate_shows_one_line_in_place_then_the_bar_and_leaves_nothing_but_the_bill(tmp_path: Path) -> None:
@@ -252,6 +253,7 @@ def test_generate_shows_one_line_in_place_then_the_bar_and_leaves_nothing_but_th
     assert (tmp_path / CAT).read_bytes() == CLIP
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @posix
 def test_wait_shows_one_line_in_place_and_leaves_nothing() -> None:
@@ -288,6 +290,7 @@ def test_a_failure_is_alone_on_the_screen() -> None:
     assert (status, screen.cursor, screen.lines[0], screen.lines[-1]) == (1, True, "{", "}")
 
 
+@pytest.mark.slow
 @pytest.mark.platform
 @posix
 def test_a_dumb_terminal_gets_the_lines_of_a_log(tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ def _generate(world: World, ledger: Ledger, target: Path, *, slow: float = 10.0,
     assert clip.file == str(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_generate_ends_with_the_right_file_or_the_right_error_after_one_post(
     name: str, ledger: Ledger, tmp_path: Path

@@ -252,6 +252,7 @@ SLOW = ("silence", "slow drip", "drip in the body")  # they wait for a time-out
 LARGE = 3_000_000  # bytes, more than sockets hold back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_upload_that_went_wrong_is_made_again_under_a_new_name(name: str, photo: Path, ledger: Ledger) -> None:
     if "middle" in name:
@@ -282,6 +283,7 @@ ENDS = {  # a fault that does not pass -> code, exit status, uploads, policies
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDS)
 def test_a_fault_that_does_not_pass_ends_before_the_task(name: str, photo: Path, ledger: Ledger) -> None:
     code, status, uploads, policies = ENDS[name]
