@@ -69,13 +69,13 @@ def endpoint_of(mode: str) -> str:
 
 
 def tier_of(body: Any, row: Model) -> str:
-    """Say in which tier a body (``schema``) is drawn: the one it asks for, or its series' default."""
-    from rawgenai.emulator import schema
+    """Say in which tier a body (``bodies``) is drawn: the one it asks for, or its series' default."""
+    from rawgenai.emulator import bodies
 
     default = next(tier for tier in _DEFAULT_TIERS.get(row.series, _NEWER_TIERS) if tier in row.resolutions)
     if row.mode not in SIZED_MODES or row.dialect == "media":
-        return schema.field(body, "parameters", "resolution") or default
-    size = schema.field(body, "parameters", "size")
+        return bodies.field(body, "parameters", "resolution") or default
+    size = bodies.field(body, "parameters", "size")
     return next((tier for tier in row.resolutions if size in SIZES[tier].values()), default)
 
 
@@ -98,9 +98,9 @@ def _within(budget: int, width: float, height: float) -> tuple[int, int]:
 
 def vace_pixels(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
     """Choose the pixels of a function's clip: as asked, or the shape of the video that goes in, in the tier."""
-    from rawgenai.emulator import schema, vace
+    from rawgenai.emulator import bodies, vace
 
-    asked = schema.field(body, "parameters", "size")
+    asked = bodies.field(body, "parameters", "size")
     width, height = map(int, (asked or SIZES[tier_of(body, row)][DEFAULT_RATIO]).split("*"))
     shape = None if asked else vace.shape(body, seen)
     return _within(width * height, *shape) if shape else (width, height)
@@ -108,10 +108,10 @@ def vace_pixels(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
 
 def pixels_of(body: Any, row: Model, seen: list["Seen"]) -> tuple[int, int]:
     """Choose the pixels of a clip whose request says a tier and, maybe, a ratio (reference 2.1 and 2.4)."""
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies
 
     table = row.pixels[tier_of(body, row)]
-    asked = schema.field(body, "parameters", "ratio") or row.default_ratio
+    asked = bodies.field(body, "parameters", "ratio") or row.default_ratio
     followed = [one for one in seen if one.field in row.follows]
     if followed or not row.ratios or asked in (None, "adaptive"):
         shapes = followed or [one for one in seen if one.field in _SHAPES]
@@ -128,11 +128,11 @@ _SHAPES = ("first_frame", "first_clip", "video", "reference_image", "reference_v
 
 def mode_of(body: Any, row: Model) -> str:
     """Say which of its modes a model is asked for, by the media; of vace, by which function."""
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies
 
     if row.dialect == "vace":
         return f"{row.mode} {body.input.function}"
-    given = schema.roles(body)
+    given = bodies.roles(body)
     found = {
         "edit": "video" in given,
         "r2v": "reference" in given,
@@ -144,24 +144,24 @@ def mode_of(body: Any, row: Model) -> str:
 
 def billed_seconds(body: Any, row: Model, seen: list["Seen"]) -> float:
     """Say how many seconds of the videos that went in are billed: of those that were seen no more than they have."""
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies
 
     videos = [one for one in seen if one.kind == "video" or one.field in ("video", "reference_video")]
-    named = schema.count_named_videos(body)
+    named = bodies.count_named_videos(body)
     if row.billed_input == "none":
         return 0
     if row.billed_input == "whole":
         most = row.input_seconds or math.inf
         return round(sum(min(one.seconds or DEFAULT_DURATION, most) for one in videos), 2)
-    cap = _VIDEO_CAPS[min(schema.count_references(body), len(_VIDEO_CAPS) - 1)]
+    cap = _VIDEO_CAPS[min(bodies.count_references(body), len(_VIDEO_CAPS) - 1)]
     return round(sum(min(one.seconds or cap, cap) for one in videos) + named * cap, 2)
 
 
 def seconds_of(body: Any, row: Model, seen: list["Seen"]) -> float:
     """Say how long the clip becomes: as asked for, as its input, or as the emulator sees fit."""
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies
 
-    asked = schema.field(body, "parameters", "duration")
+    asked = bodies.field(body, "parameters", "duration")
     wanted: int = row.default_duration if asked is None else asked
     if row.dialect == "vace":
         from rawgenai.emulator import vace

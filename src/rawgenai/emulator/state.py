@@ -152,7 +152,7 @@ def _create(desk: Desk) -> Answer:
 
 
 def _parse(desk: Desk) -> tuple[Any, Model]:
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies, schema
 
     content_type = desk.call.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
@@ -176,7 +176,7 @@ def _parse(desk: Desk) -> tuple[Any, Model]:
         body = schema.parse_body(document, row)
     except ValueError as error:
         raise Refused("InvalidParameter", str(error)) from None
-    uploads.check_links(desk, [link for link in schema.links(body) if link.startswith("oss://")], row)
+    uploads.check_links(desk, [link for link in bodies.links(body) if link.startswith("oss://")], row)
     return body, row
 
 
@@ -186,11 +186,11 @@ def _no_constant(name: str) -> None:
 
 def _inspect(desk: Desk, body: Any, row: Model) -> list["Seen"]:
     """Look at the media that came along or was uploaded."""
-    from rawgenai.emulator import inputs, schema
+    from rawgenai.emulator import bodies, inputs
 
     try:
         seen = inputs.inspect(body.input, row.limits, desk.store.uploaded_file)
-        inputs.check_videos(seen, schema.count_named_videos(body), row.max_ref_videos)
+        inputs.check_videos(seen, bodies.count_named_videos(body), row.max_ref_videos)
     except inputs.Unfit as unfit:
         raise Refused(unfit.code, unfit.message, 400) from None
     if row.dialect == "vace":
@@ -227,14 +227,14 @@ def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
 
 
 def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
-    from rawgenai.emulator import schema
+    from rawgenai.emulator import bodies
 
     tier = series.tier_of(body, row)
     if row.dialect != "classic":
         pixels = series.vace_pixels if row.dialect == "vace" else series.pixels_of
         width, height = pixels(body, row, seen)
     else:
-        asked = schema.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
+        asked = bodies.field(body, "parameters", "size") or SIZES[tier][DEFAULT_RATIO]
         width, height = series.size_of(asked, row, seen)
     return Task(
         task_id=desk.new_id(),
@@ -252,7 +252,7 @@ def _task(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Task:
         input_duration=series.billed_seconds(body, row, seen),
         mode=series.mode_of(body, row),
         scales=series.scales_of(body, row),
-        sound="sound" in row.features and schema.field(body, "parameters", "audio") is not False,
+        sound="sound" in row.features and bodies.field(body, "parameters", "audio") is not False,
         watermark=bool(body.parameters.watermark),
     )
 

@@ -1,6 +1,6 @@
 """The functions of vace: the body of each, what must fit together in it, and which pixels its clip has.
 
-Own words throughout, as in ``schema``: what the client reads from a table of rows stands here as bodies. Source: the
+Own words throughout, as in ``bodies``: what the client reads from a table of rows stands here as bodies. Source: the
 API reference, section 2.6; where it has no sentence for a refusal, the sentence is ours.
 """
 
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from rawgenai.dashscope.models import Model
+from rawgenai.emulator.bodies import Body, Link, Parameters, VaceBody, VaceInput
 from rawgenai.emulator.inputs import Seen, Unfit
-from rawgenai.emulator.schema import Body, Link, Parameters, VaceBody, VaceInput
 
 _CLIP_SECONDS = 3  # of the clips that are extended, together
 _LENIENCE = 0.1  # seconds; the last frame of a clip ends a little later
