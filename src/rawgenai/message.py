@@ -6,7 +6,7 @@ leaves, which stand for a local file's bytes until the moment of sending.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Json = Any  # None, bool, int, float, str, list or dict of the same; in a Request's body also Media
 
@@ -40,8 +40,7 @@ class Form:
     sent: Callable[[int], None] | None = field(default=None, compare=False)  # told of the file's bytes as they leave
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):  # its making costs a start a fifth of a dataclass's
     """One HTTP request.
 
     ``url`` is either relative to the API's base URL (``"tasks/ID"``) or absolute. The API key goes with relative URLs
@@ -50,12 +49,11 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: Json | Form | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One HTTP answer: header names in lower case; the body whole, unless a ``Receive`` took it."""
 
     status: int
