@@ -6,7 +6,6 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -899,7 +898,7 @@ def test_a_succeeded_task_names_its_clip() -> None:
 )
 def test_a_task_without_a_clip_says_why(changes: dict[str, Any], code: str, status: int) -> None:
     with pytest.raises(RawgenaiError) as caught:
-        wire.clip_url(replace(DONE, **changes), PUBLIC)
+        wire.clip_url(DONE._replace(**changes), PUBLIC)
     assert (caught.value.code, caught.value.status) == (code, status)
 
 

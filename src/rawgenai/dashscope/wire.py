@@ -6,7 +6,6 @@ again is safe is judged here too (design section 5); the loops that send are in 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -348,8 +347,7 @@ STATUSES = {
 TERMINAL = ("succeeded", "failed", "canceled")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(NamedTuple):
     """The provider's record of the work."""
 
     task_id: str
@@ -368,7 +366,7 @@ def to_json(task: Task) -> str:
     """Write what a task became, for the ledger."""
     import json
 
-    return json.dumps({name: value for name, value in asdict(task).items() if value is not None}, ensure_ascii=False)
+    return json.dumps({name: value for name, value in task._asdict().items() if value is not None}, ensure_ascii=False)
 
 
 def from_json(text: str) -> Task:
