@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO, NamedTuple, TextIO
 
@@ -318,6 +318,17 @@ def _object_to_target(target: str) -> str | None:
     os.close(os.open(probe, _CREATE, 0o600))
     os.unlink(probe)
     return None
+
+
+def refuse_own_input(target: str, inputs: Iterable[str]) -> None:
+    """Object to a target that is one of the files that it is made of, however either is spelled.
+
+    What is no path of a file here, such as a URL, is no target. Raises RawgenaiError: invalid_usage.
+    """
+    for path in inputs:
+        with suppress(OSError, ValueError):  # ValueError: a NUL
+            if os.path.samefile(path, target):
+                raise RawgenaiError("invalid_usage", f"--output {target!r} is an input, {path!r}; it stays as it is")
 
 
 def part_path(target: str, task_id: str, etag: str, *, token: Callable[[], str] = _token) -> str:

@@ -161,7 +161,7 @@ def last_frame(clip: str, output: str) -> str:
     """
     target = files.check_target(output, ".png")
     _look("the clip", clip)
-    _refuse_own_input(target, [clip])
+    files.refuse_own_input(target, [clip])
     image = _last_image(clip)
     with _part_of(target) as part:
         image.save(part, "PNG")
@@ -222,7 +222,7 @@ def check(clips: Sequence[str], output: str, *, audio: str | None = None, crossf
         _look("the clip", path)
     if audio is not None:
         _check_sound(audio)
-    _refuse_own_input(target, [*clips, *([] if audio is None else [audio])])
+    files.refuse_own_input(target, [*clips, *([] if audio is None else [audio])])
     _require_av("clips are joined")
     return target
 
@@ -260,13 +260,6 @@ def _check_sound(path: str) -> str:
     if what not in SOUNDS:
         raise RawgenaiError("invalid_audio", f"--audio {path!r} is {what or 'of an unknown format'}, not WAV, MP3, M4A")
     return SOUNDS[what]
-
-
-def _refuse_own_input(target: str, inputs: Iterable[str]) -> None:
-    for path in inputs:
-        with suppress(OSError):
-            if os.path.samefile(path, target):
-                raise RawgenaiError("invalid_usage", f"--output {target!r} is an input, {path!r}; it stays as it is")
 
 
 def _require_av(what: str) -> None:

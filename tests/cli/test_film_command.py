@@ -207,6 +207,15 @@ def test_continue_begins_with_a_clips_last_frame_and_the_same_again_is_there(dra
     assert len(drawn) == 1
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_clip_that_is_gone_on_from_is_no_place_for_the_next_one(dry: tuple[str, ...], drawn: list[str]) -> None:
+    before = Path(make(Path("early.mp4"), frames=FRAMES, size=SIZE)).read_bytes()
+    result = invoke("dashscope", "video", "generate", "A", "--continue", "early.mp4", "-o", "./early.mp4", *dry)
+    assert (result.code, result.status) == ("invalid_usage", 2)
+    assert "--output './early.mp4' is an input, 'early.mp4'" in result.envelope["error"]["message"]
+    assert (Path("early.mp4").read_bytes() == before, drawn) == (True, [])
+
+
 @pytest.mark.parametrize(("flags", "code", "said"), [
     (("--image", "a.png"), "conflicting_input_flags", "--continue and --image cannot be used together: each says how"),
     (("--first-frame", "a.png"), "conflicting_input_flags", "--continue and --first-frame cannot be used together"),

@@ -14,7 +14,7 @@ from rawgenai.dashscope import Clip, RawgenaiError, Spec, create, download, gene
 from rawgenai.dashscope import wire as dashscope_wire
 from rawgenai.emulator import render
 from rawgenai.ledger import Ledger, open_ledger
-from rawgenai.message import Receive, Request, Response
+from rawgenai.message import Media, Receive, Request, Response
 
 CLIP = clip(20_000)
 SETTINGS = Settings(None, None, "emulator", "test")
@@ -102,6 +102,26 @@ def test_a_task_without_a_clip_is_an_error_that_names_it(word: str, code: str, s
 
 def test_a_place_that_cannot_be_written_to_is_found_before_anything_is_sent(world: World) -> None:
     assert world.error(output="no/such/folder/clip.mp4").code == "output_write_error"
+    assert world.requests == []
+
+
+@pytest.mark.parametrize("asked", [
+    {"continues": "own.mp4"},
+    {"video": "own.mp4", "model": "wan2.7-videoedit"},
+    {"video": "../own.mp4", "model": "wan2.7-videoedit"},
+    {"refs": ("a.png", "own.mp4")},
+    {"first_clip": Media("own.mp4", "video/mp4", 9), "model": "wan2.7-i2v"},
+])  # fmt: skip
+def test_a_clip_never_takes_the_place_of_what_it_is_made_from(
+    asked: dict[str, Any], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own.mp4").write_bytes(b"a clip that was paid")
+    if asked.get("video") == "../own.mp4":
+        (tmp_path / "below").mkdir()
+        monkeypatch.chdir("below")
+    error = world.error(Spec("A kitten", **asked), output=str(tmp_path / "." / "own.mp4"))
+    assert (error.code, error.status, "is an input" in error.message) == ("invalid_usage", 2, True)
+    assert (tmp_path / "own.mp4").read_bytes() == b"a clip that was paid"
     assert world.requests == []
 
 

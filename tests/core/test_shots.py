@@ -271,6 +271,12 @@ def test_what_the_join_would_refuse_is_refused_first(given: dict[str, Any], code
     assert world.asked() == []
 
 
+def test_a_film_never_takes_the_place_of_a_clip_that_a_shot_names(world: World) -> None:
+    make(Path("film.mp4"), frames=FRAMES, size=SIZE)
+    error = refused(lambda: world.film("A", Spec("B", continues="film.mp4")))
+    assert (error.code, error.message.startswith("line 2: --output "), world.asked()) == ("invalid_usage", True, [])
+
+
 def test_without_pyav_nothing_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     assert refused(lambda: world.film("A", "B")).code == "missing_extra"

@@ -109,8 +109,12 @@ def generate(
         for warning in warnings:
             warn(warning)
     roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    from rawgenai import files
     from rawgenai.dashscope import loading
+    from rawgenai.dashscope.spec import paths_of
 
+    if output is not None:
+        files.refuse_own_input(output, paths_of(spec))
     spec, model, _ = loading.prepare(spec, strict=strict)
     from rawgenai import config
 

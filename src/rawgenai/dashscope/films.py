@@ -14,13 +14,13 @@ from operator import or_
 from types import GenericAlias
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from rawgenai import config
+from rawgenai import config, files
 from rawgenai.config import Settings
 from rawgenai.dashscope import generation, loading, rules, submitting
 from rawgenai.dashscope.generation import Clip
 from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.recording import Warn, silent
-from rawgenai.dashscope.spec import Spec, with_media
+from rawgenai.dashscope.spec import Spec, paths_of, with_media
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media, parse_json
 
@@ -79,6 +79,9 @@ def film(
 
     planned = plan(shots, strict=strict)
     target = cutting.check([], output, audio=audio, crossfade=crossfade)
+    for number, spec in enumerate(shots, 1):
+        with _line(number):
+            files.refuse_own_input(target, paths_of(spec))
     place = generation.clip_folder(folder or f"{os.path.splitext(target)[0]}.clips")
     settings = settings or config.load()
     planned = judged(planned, settings, strict=strict)

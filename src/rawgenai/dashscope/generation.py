@@ -15,7 +15,7 @@ from rawgenai import config, files
 from rawgenai.config import Settings
 from rawgenai.dashscope import loading, recovery, submitting, tasks, waiting, wire
 from rawgenai.dashscope.recording import Means, Progress, Warn, file_digest, recorded, silent
-from rawgenai.dashscope.spec import Spec
+from rawgenai.dashscope.spec import Spec, paths_of
 from rawgenai.dashscope.submitting import Order
 from rawgenai.dashscope.waiting import Look
 from rawgenai.dashscope.wire import Task
@@ -76,6 +76,8 @@ def generate(
     on with the same task.
     Source: specification, video.generate; design section 5.
     """
+    if output is not None:
+        files.refuse_own_input(output, paths_of(spec))
     loaded, *_ = loading.prepare(spec, strict=strict)  # its objections come before those to the settings
     place = files.check_target(output) if output is not None else clip_folder(folder or default_folder(environ))
     settings = settings or config.load()

@@ -114,6 +114,12 @@ def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
     return found
 
 
+def paths_of(spec: Spec) -> list[str]:
+    """List where a Spec's media are: paths, URLs and data URIs, as they stand there; also the clip that it goes on from."""
+    going_on = [spec.continues] if isinstance(spec.continues, str) else []
+    return going_on + [leaf.path if isinstance(leaf, Media) else leaf for _, leaf in media_of(spec)]
+
+
 def with_media(spec: Spec, leaves: Mapping[str | Media, str | Media]) -> Spec:
     """Put other leaves in the place of some of a Spec's media."""
     changes: dict[str, Any] = {}
