@@ -220,11 +220,21 @@ def check(clips: Sequence[str], output: str, *, audio: str | None = None, crossf
         raise RawgenaiError("invalid_usage", f"--crossfade {crossfade:g} is not from 0 to {LONGEST_FADE} seconds")
     for path in clips:
         _look("the clip", path)
-    if audio is not None:
-        _check_sound(audio)
+    kind = "" if audio is None else _check_sound(audio)
     files.refuse_own_input(target, [*clips, *([] if audio is None else [audio])])
     _require_av("clips are joined")
+    if audio is not None:
+        _probe_voice(audio, kind)
     return target
+
+
+def check_fade(place: int, count: int, seconds: float, crossfade: float) -> None:
+    """Object to a clip, the ``place``-th of ``count`` from 0, that is shorter than what fades of it at both its ends.
+
+    Raises RawgenaiError: invalid_usage.
+    """
+    if seconds < crossfade * ((place > 0) + (place < count - 1)):
+        raise RawgenaiError("invalid_usage", f"{seconds:g} s are too short for a crossfade of {crossfade:g} s")
 
 
 # --- What the inputs are -------------------------------------------------------------------------------------------
@@ -275,21 +285,21 @@ def _require_av(what: str) -> None:
 
 
 @contextmanager
-def _opened(path: str, *, kind: str = "mov", decode: bool = False) -> Iterator["InputContainer"]:
+def _opened(path: str, *, kind: str = "", decode: bool = False) -> Iterator["InputContainer"]:
     """Open a file with one demuxer: a text that claims to be a playlist is never followed to other files.
 
-    ``decode`` lets it look at the first frames; an MP4 is opened faster without. What FFmpeg says of the file
-    meanwhile becomes an error of that input.
+    ``kind`` is that of a sound file, empty for a clip. ``decode`` lets it look at the first frames; an MP4 is opened
+    faster without. What FFmpeg says of the file meanwhile becomes an error of that input.
     """
     import av
 
-    code = "invalid_usage" if kind == "mov" else "invalid_audio"
-    options = UNREAD if kind == "mov" and not decode else {}
+    options = {} if kind or decode else UNREAD
     try:
-        with av.open(f"file:{path}", "r", format=kind, options=options) as container:
+        with av.open(f"file:{path}", "r", format=kind or "mov", options=options) as container:
             yield container
     except av.FFmpegError as error:
-        raise RawgenaiError(code, f"{path!r} cannot be read: {files.reason(error)}") from error
+        code, what = ("invalid_audio", "--audio ") if kind else ("invalid_usage", "")
+        raise RawgenaiError(code, f"{what}{path!r} cannot be read: {files.reason(error)}") from error
 
 
 def _probe(path: str) -> Clip:
@@ -715,7 +725,7 @@ def _shares(path: str | None, span: Span, frame_rate: Fraction, voice: Voice, ki
 def _pcm(path: str, voice: Voice, kind: str) -> Iterator[bytes]:
     import av
 
-    with _opened(path, kind=kind or "mov") as container:
+    with _opened(path, kind=kind) as container:
         source = container.streams.audio[0]
         resampler = av.AudioResampler("flt", voice.layout, voice.rate)
         late: int | None = None if not kind else 0  # samples after the picture begins; negative is before

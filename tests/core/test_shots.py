@@ -1,6 +1,7 @@
 """Films: which shot goes on from which, what is asked for once or anew, what is refused before anything is sent."""
 
 import base64
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -232,6 +233,27 @@ def test_a_shot_that_fails_names_its_line_and_the_film_goes_on_once_that_is_mend
     assert [body["input"]["prompt"] for body in world.asked()] == ["B", "C"]
 
 
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_join_that_fails_says_that_the_shots_are_kept_and_whether_any_was_paid_just_now(
+    paid: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not paid:
+        world.film("A", "B", output="early.mp4")
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cutting, "_write", full)
+    error = refused(lambda: world.film("A", "B"))
+    assert (error.code, error.status) == ("output_write_error", 1 if paid else 2)
+    assert "No space left on device; the shots that are made are in " in error.message
+    assert "film.clips, and the same command goes on from there" in error.message
+
+
+def test_what_fails_before_the_first_shot_names_no_shots_that_are_kept(world: World) -> None:
+    assert "goes on from there" not in refused(lambda: world.film("A emulator:refuse=Arrearage", "B")).message
+
+
 # --- refused before anything is sent ----------------------------------------------------------------------------------
 
 KITTEN = Spec("A kitten")
@@ -260,6 +282,7 @@ def test_what_is_wrong_in_any_shot_is_refused_before_the_first_is_sent(
 
 @pytest.mark.parametrize(("given", "code"), [
     ({"audio": "missing.wav"}, "file_not_found"),
+    ({"audio": "silent.mp4"}, "invalid_audio"),
     ({"crossfade": 61.0}, "invalid_usage"),
     ({"output": "missing/film.mp4"}, "output_write_error"),
     ({"output": "film.mov"}, "invalid_format"),
@@ -267,8 +290,40 @@ def test_what_is_wrong_in_any_shot_is_refused_before_the_first_is_sent(
 ])  # fmt: skip
 def test_what_the_join_would_refuse_is_refused_first(given: dict[str, Any], code: str, world: World) -> None:
     Path("file").touch()
+    make(Path("silent.mp4"), frames=FRAMES, size=SIZE, sound=None)
     assert refused(lambda: world.film("A", "B", **given)).code == code
     assert world.asked() == []
+
+
+def shots_of(*seconds: int) -> list[Spec]:
+    return [Spec("A", duration=each) for each in seconds]
+
+
+@pytest.mark.parametrize(("shots", "crossfade", "line"), [
+    (shots_of(2, 3, 2), 1.6, 2),  # faded at both ends
+    (shots_of(2, 5), 2.1, 1),
+    (shots_of(5, 2), 2.1, 2),
+    ([Spec("A"), Spec("B")], 5.1, 1),  # the model's own 5 s
+])  # fmt: skip
+def test_a_crossfade_that_a_shot_is_too_short_for_is_refused_before_any_is_sent(
+    shots: list[Spec], crossfade: float, line: int, world: World
+) -> None:
+    error = refused(lambda: world.film(*shots, crossfade=crossfade))
+    said = f"line {line}: {shots[line - 1].duration or 5} s are too short for a crossfade of {crossfade:g} s"
+    assert (error.code, error.status, error.message, world.asked()) == ("invalid_usage", 2, said, [])
+
+
+@pytest.mark.parametrize(("shots", "crossfade"), [
+    (shots_of(2), 60),
+    (shots_of(2, 3, 2), 1.5),
+    ([Spec("A"), Spec("B", model="wan2.7-videoedit", video="a.mp4"), Spec("C")], 5),  # as long as its input
+])  # fmt: skip
+def test_a_crossfade_that_every_shot_is_long_enough_for_is_none_to_refuse(
+    shots: list[Spec], crossfade: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Path("a.mp4"), frames=75, size=SIZE)
+    assert len(films.plan(shots, crossfade=crossfade)) == len(shots)
 
 
 def test_a_film_never_takes_the_place_of_a_clip_that_a_shot_names(world: World) -> None:

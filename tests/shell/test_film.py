@@ -521,6 +521,16 @@ def test_pixels_are_those_that_are_shown(tmp_path: Path) -> None:
     assert film.info(clip)[1:3] == (144, 256)
 
 
+@pytest.mark.parametrize("name", ["cut.m4a", "cut.mp3"])
+def test_a_sound_that_is_cut_off_is_told_as_the_sound(tmp_path: Path, name: str) -> None:
+    whole = tmp_path / f"whole{name[-4:]}"
+    sound = Path(track(whole, 2, "aac" if name.endswith("m4a") else "libmp3lame"))
+    cut = tmp_path / name
+    cut.write_bytes(sound.read_bytes()[: 3000 if name.endswith("m4a") else 600])
+    code, message = refused(lambda: film.check([], str(tmp_path / "film.mp4"), audio=str(cut)))
+    assert (code, message.startswith("--audio ")) == ("invalid_audio", True)
+
+
 # --- Nothing half done ---------------------------------------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ def film(
     from rawgenai.dashscope import films
 
     specs = films.read(files.read_bounded(shots, "SHOTS", films.MAX_SHOTS))
-    planned = films.plan(specs, strict=strict)
+    planned = films.plan(specs, strict=strict, crossfade=crossfade)
     settings = config.load(region=region)
     planned = films.judged(planned, settings, strict=strict)
     from rawgenai.dashscope import budget

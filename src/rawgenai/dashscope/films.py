@@ -24,6 +24,7 @@ from rawgenai.dashscope.spec import Spec, paths_of, with_media
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media, parse_json
 
+NOTHING_SENT = 2  # exit status
 MAX_SHOTS = 1024 * 1024  # bytes of their lines
 
 # A field that is wrong has a code of its own, where its flag has one; else `invalid_usage`.
@@ -77,7 +78,7 @@ def film(
     """
     from rawgenai import film as cutting
 
-    planned = plan(shots, strict=strict)
+    planned = plan(shots, strict=strict, crossfade=crossfade)
     target = cutting.check([], output, audio=audio, crossfade=crossfade)
     for number, spec in enumerate(shots, 1):
         with _line(number):
@@ -87,7 +88,7 @@ def film(
     planned = judged(planned, settings, strict=strict)
     clips, equal = list[Clip](), Counter[str]()
     for number, shot in enumerate(planned, 1):
-        with _line(number, f"; the shots before it are in {place[:-1]}, and the same command goes on from there"):
+        with _kept(clips, place), _line(number):
             spec = shot.spec
             if shot.before:
                 spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})
@@ -96,25 +97,44 @@ def film(
             equal[digest] += 1
             told = partial(_told, warn, number)
             clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=told))
-    made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
+    with _kept(clips, place):
+        made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
     return Film(*made, shots=clips)
+
+
+@contextmanager
+def _kept(clips: Sequence[Clip], place: str) -> Iterator[None]:
+    """Say in an error that the clips so far are kept, and let none say that nothing was sent where one was paid."""
+    try:
+        yield
+    except RawgenaiError as error:
+        if clips:
+            error.message += f"; the shots that are made are in {place[:-1]}, and the same command goes on from there"
+        if error.status == NOTHING_SENT and not all(clip.cached for clip in clips):
+            error.final = True
+        raise
 
 
 def _told(warn: Warn, number: int, text: str) -> None:
     warn(f"line {number}: {text}")
 
 
-def plan(shots: Sequence[Spec], *, strict: bool = False) -> list[Shot]:
+def plan(shots: Sequence[Spec], *, strict: bool = False, crossfade: float = 0) -> list[Shot]:
     """Check every shot of a film, and load what it names, without network or key.
 
     Raises RawgenaiError with the first objection, which names the line; with ``strict`` a warning is one.
     """
+    from rawgenai import film as cutting
+
     if not shots:
         raise RawgenaiError("invalid_usage", "a film has one shot or more; there is none")
     planned = []
     for number, spec in enumerate(shots, 1):
         with _line(number):
-            planned.append(_planned(spec, number, strict=strict))
+            planned.append(shot := _planned(spec, number, strict=strict))
+            length = shot.model.default_duration if shot.spec.duration is None else shot.spec.duration
+            if length > 0:  # else it is known when the clip is there
+                cutting.check_fade(number - 1, len(shots), length, crossfade)
     return planned
 
 
@@ -143,12 +163,12 @@ def _planned(spec: Spec, number: int, *, strict: bool) -> Shot:
 
 
 @contextmanager
-def _line(number: int, after: str = "") -> Iterator[None]:
-    """Say in an error which shot it is about, and what comes after it."""
+def _line(number: int) -> Iterator[None]:
+    """Say in an error which shot it is about."""
     try:
         yield
     except RawgenaiError as error:
-        error.message = f"line {number}: {error.message}{after}"
+        error.message = f"line {number}: {error.message}"
         raise
 
 

@@ -115,7 +115,7 @@ def media_of(spec: Spec) -> list[tuple[Input, str | Media]]:
 
 
 def paths_of(spec: Spec) -> list[str]:
-    """List where a Spec's media are: paths, URLs and data URIs, as they stand there; also the clip that it goes on from."""
+    """List where a Spec's media are: paths, URLs and data URIs; also the clip whose last frame it begins with."""
     going_on = [spec.continues] if isinstance(spec.continues, str) else []
     return going_on + [leaf.path if isinstance(leaf, Media) else leaf for _, leaf in media_of(spec)]
 
