@@ -57,6 +57,10 @@ def _watched(*looks: Look, gone: float = 0.0, minutes: tuple[int, int] | None = 
 # --- the line ---------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_done_stands_whole_before_the_time() -> None:
+    assert Watch("shot 1 of 2", (1, 5), clock=Clock()).line() == "shot 1 of 2 0:00"
+
+
 def test_the_line_says_status_time_gone_and_time_usual() -> None:
     assert _watched(_saw("running"), gone=65) == "running 1:05 (usually 1-5 min)"
     assert _watched(_saw("pending"), gone=3599, minutes=(5, 10)) == "pending 59:59 (usually 5-10 min)"

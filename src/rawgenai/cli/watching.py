@@ -63,8 +63,9 @@ class Watch:
         if self._total > 1:
             return f"{len(self._ended)} of {self._total} ended {self.gone()}{self._counts()}"
         task_id = next(iter({**self._states, **self._trouble}), "")
-        state, _, trouble = self.about(task_id).partition(" ")
-        return f"{state} {self.gone()}" + (f" {trouble}" if trouble else self._usual() if self._states else "")
+        state, trouble = self._states.get(task_id, self.label), self._trouble.get(task_id)
+        said = f" (retry: {trouble})" if trouble else self._usual() if self._states else ""
+        return f"{state} {self.gone()}{said}"
 
     def _counts(self) -> str:
         open_ones = [task_id for task_id in {**self._states, **self._trouble} if task_id not in self._ended]
