@@ -96,6 +96,10 @@ def test_the_lines_may_come_from_a_pipe() -> None:
     assert len(result.envelope["shots"]) == 1
 
 
+def test_a_film_of_one_shot_is_told_in_the_singular() -> None:
+    assert film(shots=(KITTEN,)).err.startswith("1 shot, if it is not there yet: 2 s are billed")
+
+
 def test_clips_go_where_they_are_told() -> None:
     assert {Path(shot["file"]).parent.name for shot in film("--clips", "here").envelope["shots"]} == {"here"}
 

@@ -241,6 +241,12 @@ def test_a_join_says_how_the_film_was_made(folder: Path, tmp_path: Path) -> None
     assert done.envelope == {"success": True, "file": out, "seconds": 3.4, "picture": "copied", "sound": "copied"}
 
 
+def test_a_joins_seconds_are_written_as_info_writes_them(tmp_path: Path) -> None:
+    clip, out = make(tmp_path / "a.mp4", frames=60, sound=None), str(tmp_path / "film.mp4")
+    said = [invoke("video", "join", clip, clip, "-o", out).out, invoke("video", "info", out).out]
+    assert all('"seconds": 4,' in each for each in said), said
+
+
 @pytest.mark.parametrize("quiet", [[], ["-q"]])
 def test_a_join_that_encodes_says_why_on_stderr_and_in_the_envelope(
     folder: Path, tmp_path: Path, quiet: list[str]

@@ -39,7 +39,13 @@ def join(clips: tuple[str, ...], output: str, *, audio: str | None, crossfade: f
     from rawgenai import envelope, film
 
     made = film.join(clips, output, audio=audio, crossfade=crossfade, warn=streams.warner(quiet=quiet))
-    return envelope.success(**made._asdict() | {"reasons": made.reasons or None})
+    return envelope.success(**joined(made))
+
+
+def joined(made: Any) -> dict[str, Any]:
+    """Write a film that was joined as an envelope has it."""
+    fields: dict[str, Any] = made._asdict()
+    return fields | {"seconds": _plain(made.seconds), "reasons": made.reasons or None}
 
 
 @click.command(

@@ -8,6 +8,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Option
+from rawgenai.cli.film import joined
 from rawgenai.cli.flags import number
 from rawgenai.cli.region import regional
 from rawgenai.cli.watching import Display, Stages, Watch
@@ -101,7 +102,8 @@ def film(
         return _dry(planned, bills, whole, settings.base_url, quiet=quiet)
     if not quiet:
         streams.emulated(settings.base_url)
-        streams.err(f"{len(planned)} shots, if none is there yet: {budget.sentence(whole)}")
+        shots_of = "1 shot, if it is not" if len(planned) == 1 else f"{len(planned)} shots, if none is"
+        streams.err(f"{shots_of} there yet: {budget.sentence(whole)}")
     given = {"timeout": timeout, "interval": poll_interval, "settle": settle}
     screen = _Screen(planned, bills, {name: value for name, value in given.items() if value is not None}, quiet=quiet)
     try:
@@ -120,7 +122,7 @@ def film(
         streams.err("the same command goes on where this one stopped; what was paid is not paid again")
         raise
     done = [_clip(clip, verbose=verbose) for clip in made.shots]
-    return envelope.success(**made._asdict() | {"reasons": made.reasons or None, "shots": done})
+    return envelope.success(**joined(made) | {"shots": done})
 
 
 def _clip(clip: "Clip", *, verbose: bool) -> dict[str, Any]:

@@ -16,8 +16,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def number(text: str | float) -> float:
-    """Read a number above or at 0 in ASCII digits, such as 2.5."""
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", str(text)):
+    """Read a number above or at 0 in ASCII digits, such as 2.5 or .5."""
+    if not re.fullmatch(r"(?=.)[0-9]{0,9}(\.[0-9]{1,9})?", str(text)):
         raise click.BadParameter(f"{text!r} is not a number of 0 or more.")
     return float(text)
 
