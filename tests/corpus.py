@@ -221,6 +221,7 @@ def _png_of(mode: str, **save: Any) -> Make:
 
 
 _JPEG, _PNG, _BMP, _WEBP = "image/jpeg", "image/png", "image/bmp", "image/webp"
+_TIFF = "image/tiff"
 _MP4, _MOV, _WAV, _MP3 = "video/mp4", "video/quicktime", "audio/wav", "audio/mpeg"
 
 GOOD = {
@@ -228,6 +229,7 @@ GOOD = {
     "plain.png": Good(partial(picture, "PNG"), _PNG),
     "plain.bmp": Good(partial(picture, "BMP"), _BMP),
     "plain.webp": Good(partial(picture, "WEBP"), _WEBP),
+    "plain.tiff": Good(partial(picture, "TIFF"), _TIFF),
     "lossless.webp": Good(partial(picture, "WEBP", lossless=True), _WEBP),
     "is-a-png.jpg": Good(partial(picture, "PNG"), _PNG),
     "is-a-jpeg.mp4": Good(partial(picture, "JPEG"), _JPEG),
@@ -265,6 +267,11 @@ GOOD = {
     "1-bit.bmp": Good(partial(picture, "BMP", mode="1"), _BMP),
     "32-bit.bmp": Good(partial(picture, "BMP", mode="RGBA"), _BMP),  # nothing says that the fourth byte is alpha
     "alpha.bmp": Good(alpha_bmp, _BMP, alpha=True),
+    "alpha.tif": Good(partial(picture, "TIFF", mode="RGBA"), _TIFF, alpha=True),
+    "big-endian.tif": Good(partial(picture, "TIFF", big_endian=True), _TIFF),
+    "grey.tif": Good(partial(picture, "TIFF", mode="L"), _TIFF),
+    "turned.tif": Good(partial(turned, "TIFF"), _TIFF, 32, 48),
+    "strips.tif": Good(partial(picture, "TIFF", 480, 320, strip_size=4800), _TIFF, 480, 320),
     "one-pixel.webp": Good(partial(picture, "WEBP", 1, 1, lossless=True), _WEBP, 1, 1),
     "bomb-of-pixels.png": Good(partial(png, 50_000, 50_000), _PNG, 50_000, 50_000),
     "bomb-of-text.png": Good(partial(text_bomb, b"zTXt", 100), _PNG),
@@ -305,7 +312,7 @@ UNREADABLE: dict[str, Make] = {
     "empty.png": bytes,
     **{
         f"cut-off-at-{share}.{name}": _cut(partial(picture, name.upper(), 400, 300), share)
-        for name in ("jpeg", "png", "bmp", "webp")
+        for name in ("jpeg", "png", "bmp", "webp", "tiff")
         for share in (0.05, 0.5, 0.9, 0.999)
     },
     "cut-off-thumbnail-whole.jpg": lambda: jpeg(b"\xff\xe2MPF\0" + picture("JPEG", 16, 16))[:-2],
@@ -317,6 +324,11 @@ UNREADABLE: dict[str, Make] = {
     "garbled.jpg": lambda: b"\xff\xd8\xff" + b"garbled " * 999,
     "all-fill-bytes.jpg": lambda: b"\xff\xd8" + b"\xff" * 1_000_000,
     "bomb-of-chunks.png": lambda: png(48, 32, *[chunk(b"teXt", b"")] * 300_000),
+    "only-a-head.tif": lambda: b"II*\0\x08\0\0\0",
+    "no-directory.tif": lambda: b"MM\0*" + bytes(64),
+    "no-strips.tif": lambda: b"II*\0" + struct.pack("<IHHHIIHHII", 8, 2, 0x0100, 3, 1, 9, 0x0101, 3, 1, 9),
+    "far-directory.tif": lambda: b"II*\0\xff\xff\xff\xff" + bytes(64),
+    "garbled.tif": lambda: b"II*\0\x08\0\0\0\xff\xff" + bytes(range(256)) * 4000,
     "no-pixels.webp": lambda: picture("WEBP")[:26] + bytes(4) + picture("WEBP")[30:],
     "garbled.webp": lambda: b"RIFF\x40\0\0\0WEBPVP9 " + bytes(64),
     "cut-off.mp4": _cut(partial(clip, 2), 0.5),
@@ -348,7 +360,6 @@ FOREIGN: dict[str, tuple[Make, str]] = {
     "small.avif": (lambda: box(b"ftyp", b"avif\0\0\0\0avifmif1") + bytes(64), "AVIF"),
     "song.m4a": (lambda: box(b"ftyp", b"M4A \0\0\2\0isomiso2") + bytes(64), "M4A"),
     "small.gif": (partial(picture, "GIF", mode="P"), "GIF"),
-    "scan.tiff": (partial(picture, "TIFF"), "TIFF"),
     "error-page.png": (lambda: b"\n<!DOCTYPE html><html><title>404</title></html>", "HTML"),
     "page.jpg": (lambda: b"<HTML><body>", "HTML"),
     "paper.pdf": (lambda: b"%PDF-1.7\n", "PDF"),

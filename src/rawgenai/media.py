@@ -62,6 +62,7 @@ _FORMATS = (
     _Format(rb"\x89PNG\r\n\x1a\n", "PNG", "image", "image/png", ".png"),  # APNG too (ruling 23)
     _Format(rb"BM", "BMP", "image", "image/bmp", ".bmp"),
     _Format(rb"RIFF.{4}WEBP", "WEBP", "image", "image/webp", ".webp"),
+    _Format(rb"II\*\0|MM\0\*", "TIFF", "image", "image/tiff", ".tif"),
     _Format(rb"RIFF.{4}WAVE", "WAV", "audio", "audio/wav", ".wav"),
     _Format(rb"ID3|\xff[\xfa\xfb\xf2\xf3\xe2\xe3]", "MP3", "audio", "audio/mpeg", ".mp3"),
     _Format(rb".{4}ftypqt  ", "MOV", "video", "video/quicktime", ".mov"),
@@ -70,7 +71,6 @@ _FORMATS = (
     _Format(rb".{4}ftypM4[AB]", "M4A"),
     _Format(rb".{4}ftyp", "MP4", "video", "video/mp4", ".mp4"),
     _Format(rb"GIF8", "GIF"),
-    _Format(rb"II\*\0|MM\0\*", "TIFF"),
     _Format(rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL"),
     _Format(rb"RIFF.{4}AVI ", "AVI"),
     _Format(rb"\x1aE\xdf\xa3", "WebM or Matroska"),
@@ -343,6 +343,39 @@ def _webp_exif(file: BinaryIO) -> bytes:
     return b""
 
 
+# Not Pillow: a directory may claim tags of any size.
+
+
+def _tiff(file: BinaryIO, size: int) -> dict[str, Any]:
+    """Read the first directory's tags: sides, alpha, orientation, and where the pixels lie (TIFF 6.0, sections 2 and 8)."""
+    file.seek(0)
+    order = "<" if _exactly(file, 4)[:1] == b"I" else ">"
+    file.seek(*unpack(f"{order}I", _exactly(file, 4)))
+    (count,) = unpack(f"{order}H", _exactly(file, 2))
+    tags = {tag: more for tag, *more in iter_unpack(f"{order}HHI4s", _exactly(file, 12 * count))}
+
+    def numbers(*names: int) -> tuple[int, ...]:
+        kind, many, data = next((tags[name] for name in names if name in tags), (3, 0, b""))
+        many = min(many, _PIECES)
+        if many * _TIFF_BYTES[kind] > len(data):
+            file.seek(*unpack(f"{order}I", data))
+            data = _exactly(file, many * _TIFF_BYTES[kind])
+        return unpack_from(f"{order}{many}{_TIFF_CODES[kind]}", data)
+
+    (width,), (height,) = numbers(0x0100), numbers(0x0101)
+    starts, lengths = numbers(0x0111, 0x0144), numbers(0x0117, 0x0145)  # of strips, or of tiles
+    if not width or not height or not starts:
+        raise UnreadableError("it has no pixels")
+    if max(map(sum, zip(starts, lengths, strict=True))) > size:
+        raise UnreadableError("it is cut off")
+    alpha = not {1, 2}.isdisjoint(numbers(0x0152))  # what else there is besides the colours
+    lying = numbers(0x0112)[:1] in {(turn,) for turn in range(5, 9)}
+    return {"alpha": alpha, "width": height if lying else width, "height": width if lying else height}
+
+
+_TIFF_BYTES, _TIFF_CODES = {1: 1, 3: 2, 4: 4}, {1: "B", 3: "H", 4: "I"}  # by the type of a tag's numbers
+
+
 def _must_hold(file: BinaryIO, start: int, mark: bytes) -> None:
     """Object where a picture's data has no end; what follows the end is nobody's business."""
     file.seek(start)
@@ -570,6 +603,7 @@ _FACTS: dict[str, Callable[[BinaryIO, int], dict[str, Any]]] = {
     "PNG": _png,
     "BMP": _bmp,
     "WEBP": _webp,
+    "TIFF": _tiff,
     "MP4": _video,
     "MOV": _video,
     "WAV": _audio,

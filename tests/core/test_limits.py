@@ -41,7 +41,7 @@ _ALL_30 = {
     "audio": Limits(SOUNDS, 15 * MB, seconds=(0, 15)),
 }
 _ALL_VACE = {
-    "image": Limits(PICTURES, 10 * MB, (360, 2000), alpha=True),
+    "image": Limits((*PICTURES, "image/tiff"), 10 * MB, (360, 2000), alpha=True),
     "video": Limits(("video/mp4",), 50 * MB, fps=16),
 }
 LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
@@ -141,6 +141,7 @@ def seconds(shortest: float, longest: float) -> list[Edge]:
 
 _PICTURE = [
     *formats(*PICTURES),
+    Edge({"mime": "image/tiff"}, REFUSED),
     Edge({"mime": "image/gif"}, REFUSED),
     Edge({"alpha": True}, REFUSED),
     Edge({"alpha": True, "mime": "image/webp"}, REFUSED),
@@ -166,7 +167,7 @@ _MEDIA_PICTURE = [  # of the media dialect, whose rows warn of nothing
     *most(20 * MB),
 ]
 _PICTURE_27 = [
-    *_MEDIA_PICTURE,
+    *_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED),
     *formats("image/bmp"),
     Edge({"alpha": True}, REFUSED),
     *sides(_239=REFUSED, _240=FINE),
@@ -201,7 +202,7 @@ def _sound(shortest: float, longest: float) -> list[Edge]:
     ]
 
 
-_PICTURE_HORSE = [*_MEDIA_PICTURE, Edge({"mime": "image/bmp"}, REFUSED), Edge({"alpha": True}, FINE)]
+_PICTURE_HORSE = [*_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED), Edge({"mime": "image/bmp"}, REFUSED), Edge({"alpha": True}, FINE)]
 _VIDEO_HORSE = [
     *formats(*CLIPS),
     Edge({"mime": "video/webm"}, REFUSED),
@@ -212,10 +213,10 @@ _VIDEO_HORSE = [
     Edge({"seconds": 60.0}, WARNED),
     *seconds(3, 60)[3:],
 ]
-_PICTURE_30 = [*_MEDIA_PICTURE, *formats("image/bmp"), Edge({"alpha": True}, FINE), *sides(_1=FINE, _9000=FINE)]
+_PICTURE_30 = [*_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED), *formats("image/bmp"), Edge({"alpha": True}, FINE), *sides(_1=FINE, _9000=FINE)]
 _VIDEO_30 = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(0, 15)[1:]]
 # (mode, series) -> the fields that take a file: field, kind and edges.
-_PICTURE_VACE = [*_MEDIA_PICTURE[:3], *formats("image/bmp"), Edge({"alpha": True}, FINE), *most(10 * MB)]
+_PICTURE_VACE = [*_MEDIA_PICTURE[:3], *formats("image/bmp", "image/tiff"), Edge({"alpha": True}, FINE), *most(10 * MB)]
 _PICTURE_VACE += sides(_359=REFUSED, _360=FINE, _2000=FINE, _2001=REFUSED)
 _VIDEO_VACE = [
     Edge({"mime": "video/mp4"}, FINE),

@@ -100,6 +100,7 @@ FORMATS = {
     "image/png": "PNG",
     "image/bmp": "BMP",
     "image/webp": "WEBP",
+    "image/tiff": "TIFF",
     "video/mp4": "MP4",
     "video/quicktime": "MOV",
     "audio/wav": "WAV",
@@ -113,7 +114,7 @@ _LARGE_IMAGE = _IMAGE._replace(bytes=20 * _MB, usual_bytes=10 * _MB)
 _REF_IMAGE = _LARGE_IMAGE._replace(usual_sides=(240, 5000))
 _REF_VIDEO = Limits(("video/mp4", "video/quicktime"), 100 * _MB, seconds=(1, 30))
 _AUDIO = Limits(("audio/wav", "audio/mpeg"), 15 * _MB, seconds=(3, 30))
-_VACE_IMAGE = Limits(_PICTURES, 10 * _MB, (360, 2000), alpha=True)
+_VACE_IMAGE = Limits((*_PICTURES, "image/tiff"), 10 * _MB, (360, 2000), alpha=True)
 _VACE_VIDEO = Limits(("video/mp4",), 50 * _MB, fps=16)
 
 # What may be named together where a row says nothing else, by its mode; vace has functions of its own.

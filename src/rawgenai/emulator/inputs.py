@@ -54,6 +54,7 @@ _FORMATS = (
     _Format(rb"\x89PNG\r\n\x1a\n", "image", "image/png", (".png",)),
     _Format(rb"BM", "image", "image/bmp", (".bmp",)),
     _Format(rb"RIFF.{4}WEBP", "image", "image/webp", (".webp",)),
+    _Format(rb"II\*\0|MM\0\*", "image", "image/tiff", (".tif", ".tiff")),
     _Format(rb"RIFF.{4}WAVE", "audio", "audio/wav", (".wav",)),
     _Format(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", "audio", "audio/mpeg", (".mp3",)),
     _Format(rb".{4}ftypqt  ", "video", "video/quicktime", (".mov",)),
@@ -178,13 +179,14 @@ _TOO_LARGE = {
 
 def open_image(file: BinaryIO, mime: str) -> "ImageFile":
     """Open an image without Pillow's own guard against many pixels, which would warn where the API refuses."""
-    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
     plugins: dict[str, Callable[[BinaryIO], ImageFile]] = {
         "image/jpeg": JpegImagePlugin.JpegImageFile,
         "image/png": PngImagePlugin.PngImageFile,
         "image/bmp": BmpImagePlugin.BmpImageFile,
         "image/webp": WebPImagePlugin.WebPImageFile,
+        "image/tiff": TiffImagePlugin.TiffImageFile,
     }
     file.seek(0)
     return plugins[mime](file)
