@@ -105,8 +105,13 @@ def spec_of(field: str, value: str) -> Spec:
     return Spec("a", **BESIDE.get(field, {}), **changes)
 
 
+def form_of(field: str, value: str) -> str:
+    """Write a URL as vace takes it: in ASCII."""
+    return value.replace("照片", "photo") if "vace" in BESIDE.get(field, {}) else value
+
+
 GOLDEN_SPECS = {
-    f"media-{row.flag[2:]}-{form}": spec_of(row.name, value)
+    f"media-{row.flag[2:]}-{form}": spec_of(row.name, form_of(row.name, value))
     for row in INPUTS
     for form, value in {"path": FILES.get(row.name, "local-photo.png"), **FORMS}.items()
     if "image" in row.kinds or form != "data"

@@ -269,6 +269,12 @@ EDGES: list[tuple[str, dict[str, Any], str]] = [
     ("edit", {"video": CLIP, "mask": MASK, "mask_frame": 92}, "invalid_usage"),
     ("edit", {"video": replace(CLIP, fps=None), "mask": MASK, "mask_frame": 92}, FINE),
     ("edit", {"video": replace(CLIP, seconds=None), "mask": MASK, "mask_frame": 92}, FINE),
+    # A URL is ASCII.
+    ("edit", {"video": "https://example.com/%E7%8C%AB.mp4"}, FINE),
+    ("edit", {"video": "https://example.com/猫.mp4"}, "invalid_ref"),
+    ("edit", {"mask": "http://example.com/a.png?name=猫"}, "invalid_image"),
+    ("edit", {"refs": ("HTTPS://example.com/é.png",)}, "invalid_ref"),
+    ("extension", {"first_clip": None, "last_frame": "https://example.com/猫.png"}, "invalid_image"),
 ]  # fmt: skip
 
 
@@ -291,6 +297,11 @@ def test_without_a_check_some_verdict_changes(monkeypatch: pytest.MonkeyPatch, c
     assert changed() != []
 
 
+def test_what_was_uploaded_and_what_will_be_may_have_any_name() -> None:
+    for name in ("oss://dashscope-instant/x/猫.mp4", "猫.mp4", "https/猫.mp4"):
+        assert verdict(spec("extension", first_clip=name)) == BEIJING
+
+
 def test_every_check_is_on_the_line() -> None:
     defined = {name for name in vars(vace_rules) if name.startswith("check_")}
     assert {check.__name__ for check in vace_rules.CHECKS} == defined
@@ -311,6 +322,7 @@ def test_every_check_is_on_the_line() -> None:
             {"first_clip": replace(CLIP, seconds=2.0), "last_clip": replace(CLIP, seconds=2.0)},
             "--first-clip of 2.00 s and --last-clip of 2.00 s: vace extension takes 3 s together at most",
         ),
+        ("edit", {"video": "https://example.com/猫.mp4"}, "--video 'https://example.com/猫.mp4': vace takes ASCII URLs"),
         ("image-reference", {"duration": 4}, "--duration 4: wanx2.1-vace-plus offers 5 seconds"),
         ("repainting", {"duration": 4}, "--duration 4: wanx2.1-vace-plus makes the clip as long as its input"),
     ],

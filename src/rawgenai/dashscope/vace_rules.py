@@ -6,7 +6,7 @@ Only who asks for a function imports this.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rawgenai.dashscope.spec import INPUTS, Spec, Vace
+from rawgenai.dashscope.spec import INPUTS, Spec, Vace, media_of
 from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter, flag
 from rawgenai.errors import Objection
 from rawgenai.message import Media
@@ -148,6 +148,15 @@ def check_masks(spec: Spec, given: Vace, row: Function) -> Objection | None:
     )
 
 
+def check_links(spec: Spec, given: Vace, row: Function) -> Objection | None:  # noqa: ARG001 - called alike
+    """A link has no Chinese character in it (reference 2.5); none that is not ASCII, which no URL has unencoded."""
+    for each, leaf in media_of(spec):
+        if isinstance(leaf, str) and leaf[:8].lower().startswith(("http://", "https://")) and not leaf.isascii():
+            message = f"{each.flag} {leaf[:80]!r}: vace takes ASCII URLs alone; write other characters as %XX"
+            return Objection(each.invalid, message)
+    return None
+
+
 def _same_sides(one: Media, other: Media) -> bool:
     return (one.width, one.height) == (other.width, other.height)
 
@@ -163,4 +172,5 @@ CHECKS: tuple[Callable[[Spec, Vace, Function], Objection | None], ...] = (
     check_roles,
     check_clips,
     check_masks,
+    check_links,
 )

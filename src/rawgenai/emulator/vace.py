@@ -7,15 +7,25 @@ API reference, section 2.6; where it has no sentence for a refusal, the sentence
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rawgenai.dashscope.models import Model
-from rawgenai.emulator.bodies import Body, Link, Parameters, VaceBody, VaceInput
+from rawgenai.emulator import bodies
+from rawgenai.emulator.bodies import Body, Parameters, VaceBody, VaceInput
 from rawgenai.emulator.inputs import Seen, Unfit
 
 _CLIP_SECONDS = 3  # of the clips that are extended, together
 _LENIENCE = 0.1  # seconds; the last frame of a clip ends a little later
 
+
+
+def _plain(text: str) -> str:
+    if not text.startswith("oss:") and not text.isascii():
+        raise ValueError("The provided URL must not contain Chinese characters.")
+    return text
+
+
+Link = Annotated[bodies.Link, AfterValidator(_plain)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Scale = Annotated[float, Field(ge=1, le=2)]
 
