@@ -203,7 +203,7 @@ def test_where_sources_differ_a_model_is_warned_of() -> None:
     result = dry(*argv)
     assert result.status == 0
     assert result.err == (
-        "warning: wan2.2-kf2v-flash is not offered in singapore, as far as is known (it is in beijing)\n"
+        "warning: whether wan2.2-kf2v-flash is offered in singapore is not certain: the sources differ\n"
     )
     assert dry(*argv, "--strict").code == "invalid_model"
 

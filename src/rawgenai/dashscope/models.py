@@ -521,7 +521,9 @@ _ROWS = (
     _wan26_i2v("wan2.6-i2v", _SECONDS_2_15, _BJ, _SG, _VA, _FR),
     _wan26_i2v("wan2.6-i2v-us", (5, 10, 15), _VA, prices=_PRICES_26_US),
     _wan25("wan2.5-i2v-preview", "i2v"),
-    _silent("wan2.2-i2v-flash", "i2v", ("480P", "720P", "1080P"), _BJ, _SG, prices=_PRICES_22_FLASH),
+    _silent("wan2.2-i2v-flash", "i2v", ("480P", "720P", "1080P"), _BJ, _SG, prices=_PRICES_22_FLASH)._replace(
+        regions=(_BJ,), doubtful_regions=(_SG,)  # it has a price there and no rate limit (reference, C15)
+    ),
     _silent("wan2.2-i2v-plus", "i2v", ("480P", "1080P"), _BJ, _SG, prices=_PRICES_22_PLUS),
     *_wan21("i2v-turbo", "i2v", ("480P", "720P"), _PRICES_21_TURBO, durations=(3, 4, 5)),
     *_wan21("i2v-plus", "i2v", ("720P",)),

@@ -657,6 +657,9 @@ def _doubt_there(model: Model, region: str | None) -> Objection | None:
     """The region is known to offer the model (ruling 16)."""
     if region is None or region in model.regions:
         return None
+    if region in model.doubtful_regions:
+        message = f"whether {model.name} is offered in {region} is not certain: the sources differ"
+        return Objection("invalid_model", message)
     spelled = f", where it is spelled {model.spellings[region]}" if region in model.spellings else ""
     where = f"as far as is known (it is in {_listed(model.regions)})"
     return Objection("invalid_model", f"{model.name} is not offered in {region}{spelled}, {where}")
