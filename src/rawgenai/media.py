@@ -347,7 +347,7 @@ def _webp_exif(file: BinaryIO) -> bytes:
 
 
 def _tiff(file: BinaryIO, size: int) -> dict[str, Any]:
-    """Read the first directory's tags: sides, alpha, orientation, and where the pixels lie (TIFF 6.0, sections 2 and 8)."""
+    """Read the first directory's tags: sides, alpha, how it lies, where its pixels are (TIFF 6.0, sections 2 and 8)."""
     file.seek(0)
     order = "<" if _exactly(file, 4)[:1] == b"I" else ">"
     file.seek(*unpack(f"{order}I", _exactly(file, 4)))

@@ -71,22 +71,23 @@ LIMITS: dict[tuple[str, str], dict[str, Limits]] = {
     ("vace", "wanx2.1"): _ALL_VACE,
     ("vace", "wan2.1"): _ALL_VACE,
 }
-# References in all, videos among them.
+# References in all, videos and sounds among them.
 REFS = {
-    ("r2v", "wan2.6"): (5, 3),
-    ("r2v", "wan2.7"): (5, 5),
-    ("edit", "wan2.7"): (4, 0),
-    ("t2v", "wan3.0"): (15, 5),
-    ("r2v", "happyhorse-1.0"): (9, 0),
-    ("r2v", "happyhorse-1.1"): (9, 0),
-    ("edit", "happyhorse-1.0"): (5, 0),
+    ("r2v", "wan2.6"): (5, 3, 0),
+    ("r2v", "wan2.7"): (5, 5, 0),
+    ("edit", "wan2.7"): (4, 0, 0),
+    ("t2v", "wan3.0"): (20, 5, 5),
+    ("r2v", "happyhorse-1.0"): (9, 0, 0),
+    ("r2v", "happyhorse-1.1"): (9, 0, 0),
+    ("edit", "happyhorse-1.0"): (5, 0, 0),
 }
 
 
 @pytest.mark.parametrize("row", MODELS.values(), ids=name_of)
 def test_a_models_limits_are_those_of_the_documents(row: Model) -> None:
     assert row.limits == LIMITS.get((row.mode, row.series), {})
-    assert (row.max_refs, row.max_ref_videos) == REFS.get((row.mode, row.series), (0, 0))
+    refs = (row.max_refs, row.max_ref_videos, row.max_ref_audios)
+    assert refs == REFS.get((row.mode, row.series), (0, 0, 0))
 
 
 def test_the_pixels_of_wan27_are_its_own() -> None:
@@ -167,7 +168,8 @@ _MEDIA_PICTURE = [  # of the media dialect, whose rows warn of nothing
     *most(20 * MB),
 ]
 _PICTURE_27 = [
-    *_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED),
+    *_MEDIA_PICTURE,
+    Edge({"mime": "image/tiff"}, REFUSED),
     *formats("image/bmp"),
     Edge({"alpha": True}, REFUSED),
     *sides(_239=REFUSED, _240=FINE),
@@ -202,7 +204,12 @@ def _sound(shortest: float, longest: float) -> list[Edge]:
     ]
 
 
-_PICTURE_HORSE = [*_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED), Edge({"mime": "image/bmp"}, REFUSED), Edge({"alpha": True}, FINE)]
+_PICTURE_HORSE = [
+    *_MEDIA_PICTURE,
+    Edge({"mime": "image/tiff"}, REFUSED),
+    Edge({"mime": "image/bmp"}, REFUSED),
+    Edge({"alpha": True}, FINE),
+]
 _VIDEO_HORSE = [
     *formats(*CLIPS),
     Edge({"mime": "video/webm"}, REFUSED),
@@ -213,7 +220,13 @@ _VIDEO_HORSE = [
     Edge({"seconds": 60.0}, WARNED),
     *seconds(3, 60)[3:],
 ]
-_PICTURE_30 = [*_MEDIA_PICTURE, Edge({"mime": "image/tiff"}, REFUSED), *formats("image/bmp"), Edge({"alpha": True}, FINE), *sides(_1=FINE, _9000=FINE)]
+_PICTURE_30 = [
+    *_MEDIA_PICTURE,
+    Edge({"mime": "image/tiff"}, REFUSED),
+    *formats("image/bmp"),
+    Edge({"alpha": True}, FINE),
+    *sides(_1=FINE, _9000=FINE),
+]
 _VIDEO_30 = [*formats(*CLIPS), Edge({"mime": "video/webm"}, REFUSED), *most(100 * MB), *seconds(0, 15)[1:]]
 # (mode, series) -> the fields that take a file: field, kind and edges.
 _PICTURE_VACE = [*_MEDIA_PICTURE[:3], *formats("image/bmp", "image/tiff"), Edge({"alpha": True}, FINE), *most(10 * MB)]
@@ -246,6 +259,7 @@ NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
     ("t2v", "wan3.0"): [
         ("refs", "image", _PICTURE_30),
         ("refs", "video", _VIDEO_30),
+        ("refs", "audio", _sound(0, 15)),
         ("audio_url", "audio", _sound(0, 15)),
     ],
     ("i2v", "happyhorse"): [("image", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE, _9000=FINE)])],

@@ -476,7 +476,8 @@ def test_a_readable_file_has_its_code_where_it_does_not_fit(
         shortest, longest = OWN_SECONDS.get(row.name, SECONDS.get(kind, (9, 0)))
         # One of them does not say how many frames it has a second, and vace takes whatever has pixels.
         unknown = row.name in ("last_clip", "mask_video") and name == "fragmented.mp4"
-        fits = unknown or (kind in row.kinds and shortest <= (good.seconds or shortest) <= longest)
+        sound = row.name == "refs" and kind == "audio"  # the usual model takes none there
+        fits = unknown or (kind in row.kinds and not sound and shortest <= (good.seconds or shortest) <= longest)
         code = refused(row, name, *(["--dry-run"] if fits else []))
         assert (row.flag, code) == (row.flag, "" if fits else row.invalid)
 

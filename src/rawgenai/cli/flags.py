@@ -32,7 +32,7 @@ _ASKING = (
     click.option("--image", "-i", metavar="FILE|URL", help="Input image, for i2v."),
     click.option(
         "--ref", "refs", cls=Option, code="missing_ref", multiple=True, metavar="FILE|URL",
-        help="Reference image or video, for r2v; up to 5, at most 3 of them videos."
+        help="Reference image or video, for r2v; up to 5, at most 3 of them videos (wan3.0: also sounds)."
         " They are character1, character2, ...",
     ),
     click.option(

@@ -102,8 +102,9 @@ def _load_data_uri(row: Input, value: str) -> Media:
     """Look into a data URI as into a file; it travels inline, or is uploaded where the API takes none (ruling 11)."""
     if "image" not in row.kinds:
         raise RawgenaiError(row.invalid, f"{row.flag} takes no data URI; give a path or a URL")
+    seen = row._replace(kinds=tuple(kind for kind in row.kinds if kind != "audio"))  # sound is no data URI (ruling 11)
     try:
-        return _leaf(row, value, media.look_at_bytes(media.decode_data_uri(value, _DATA_URI_BYTES)), "its data URI")
+        return _leaf(seen, value, media.look_at_bytes(media.decode_data_uri(value, _DATA_URI_BYTES)), "its data URI")
     except (ValueError, OSError) as error:
         raise RawgenaiError(row.invalid, f"{row.flag} is a data URI, but {files.reason(error)}") from error
 

@@ -141,8 +141,9 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     features: frozenset[str] = frozenset()  # what only some models accept, see below
     minutes: tuple[int, int] = (1, 5)  # how long a task usually takes
     limits: Mapping[str, Limits] = {}  # of local files: image, video, audio
-    max_refs: int = 0  # reference files, images and videos together
+    max_refs: int = 0  # reference files, of all kinds together
     max_ref_videos: int = 0
+    max_ref_audios: int = 0  # sounds among them, --audio-url too where that is one
     prices: Prices = {}  # noqa: RUF012 - nobody changes a row: where and for what the reference has one
     silent_prices: Prices = {}  # noqa: RUF012 - as above: of a clip without sound, where that costs less
     also: tuple[str, ...] = ()  # further modes, whose inputs it takes as well
@@ -450,9 +451,10 @@ def _wan30(name: str, prices: Prices) -> Model:
         features=frozenset({"prompt_extend", "sound", "no_audio", "audio_url"}),
         minutes=(1, 12),
         limits={"image": _IMAGE_30, "video": _VIDEO_30, "audio": _AUDIO_30},
-        max_refs=15,
+        max_refs=20,
         max_ref_images=10,
         max_ref_videos=5,
+        max_ref_audios=5,
         prices=prices,
         billed_input="whole",
     )
@@ -522,7 +524,8 @@ _ROWS = (
     _wan26_i2v("wan2.6-i2v-us", (5, 10, 15), _VA, prices=_PRICES_26_US),
     _wan25("wan2.5-i2v-preview", "i2v"),
     _silent("wan2.2-i2v-flash", "i2v", ("480P", "720P", "1080P"), _BJ, _SG, prices=_PRICES_22_FLASH)._replace(
-        regions=(_BJ,), doubtful_regions=(_SG,)  # it has a price there and no rate limit (reference, C15)
+        regions=(_BJ,),
+        doubtful_regions=(_SG,),  # it has a price there and no rate limit (reference, C15)
     ),
     _silent("wan2.2-i2v-plus", "i2v", ("480P", "1080P"), _BJ, _SG, prices=_PRICES_22_PLUS),
     *_wan21("i2v-turbo", "i2v", ("480P", "720P"), _PRICES_21_TURBO, durations=(3, 4, 5)),

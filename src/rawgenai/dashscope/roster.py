@@ -179,6 +179,7 @@ def _cells() -> dict[str, Any]:
         "limits": each(word(("image", "video", "audio")), Limits),
         "max_refs": count,
         "max_ref_videos": count,
+        "max_ref_audios": count,
         "max_ref_images": count | None,
         "prices": prices,
         "silent_prices": prices,

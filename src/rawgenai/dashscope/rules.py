@@ -397,14 +397,20 @@ def check_prompt_extend(spec: Spec, model: Model) -> Objection | None:
 
 
 def check_refs(spec: Spec, model: Model) -> Objection | None:
-    """There are not too many references, nor too many videos among them."""
+    """There are not too many references, nor too many of a kind among them."""
     refs = spec.refs or ()
+    sounds = sum(kind_of(ref) == "audio" for ref in refs)
+    if sounds and not model.max_ref_audios:
+        return Objection("invalid_ref", f"--ref names a sound; {model.name} takes none there")
     if len(refs) > model.max_refs and spec.refs is not None:
         return Objection("too_many_refs", f"--ref is given {len(refs)} times; {model.name} takes {model.max_refs}")
     videos = sum(map(is_video, refs))
-    if model.max_ref_images is not None and len(refs) - videos > model.max_ref_images:
-        message = f"--ref names {len(refs) - videos} images; {model.name} takes {model.max_ref_images}"
-        return Objection("too_many_refs", message)
+    images = len(refs) - videos - sounds
+    if model.max_ref_images is not None and images > model.max_ref_images:
+        return Objection("too_many_refs", f"--ref names {images} images; {model.name} takes {model.max_ref_images}")
+    if model.max_ref_audios and sounds + (spec.audio_url is not None) > model.max_ref_audios:
+        message = f"--ref and --audio-url name {sounds + (spec.audio_url is not None)} sounds"
+        return Objection("too_many_refs", f"{message}; {model.name} takes {model.max_ref_audios}")
     if videos > model.max_ref_videos:
         message = f"--ref names {videos} videos; {model.name} takes {model.max_ref_videos}"
         return Objection("too_many_ref_videos", message)
@@ -417,14 +423,17 @@ def is_video(ref: str | Media) -> bool:
 
 
 def kind_of(ref: str | Media) -> str:
-    """Say whether a reference is an image or a video: by what it is once loaded, until then by its name."""
+    """Say whether a reference is an image, a video or a sound: by what it is once loaded, until then by its name."""
     if isinstance(ref, Media):
         return ref.mime.partition("/")[0]
-    return "video" if _named_as(ref, _VIDEO_NAMES) else "image"
+    return next((kind for kind, names in _NAMES.items() if _named_as(ref, names)), "image")
 
 
-_VIDEO_NAMES = (".mp4", ".mov")
-_IMAGE_NAMES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_NAMES = {
+    "image": (".jpg", ".jpeg", ".png", ".bmp", ".webp"),
+    "video": (".mp4", ".mov"),
+    "audio": (".wav", ".mp3"),
+}
 
 
 def _named_as(ref: str, names: tuple[str, ...]) -> bool:
@@ -622,7 +631,7 @@ def warn_refs(spec: Spec, model: Model) -> Objection | None:
     """A reference whose name does not say what it is, where the request must, is called an image."""
     if model.dialect != "media":
         return None
-    known = _IMAGE_NAMES + _VIDEO_NAMES
+    known = sum(_NAMES.values(), ())
     unknown = [ref for ref in spec.refs or () if isinstance(ref, str) and "://" in ref and not _named_as(ref, known)]
     if not unknown:
         return None

@@ -20,7 +20,7 @@ class Spec:
     prompt_file: str | None = None  # read when there is no prompt; "-" is stdin
     image: str | Media | None = None  # makes it image-to-video
     continues: str | bool | None = None  # a local clip: its last frame is the first; in a film True is the shot before
-    refs: tuple[str | Media, ...] | None = None  # reference images and videos; makes it reference-to-video
+    refs: tuple[str | Media, ...] | None = None  # reference images, videos and sounds; makes it reference-to-video
     ref_voices: tuple[str | Media | None, ...] | None = None  # of the references, in their order; None: its own
     first_frame: str | Media | None = None  # makes it keyframe-to-video
     last_frame: str | Media | None = None
@@ -80,7 +80,8 @@ class Input(NamedTuple):
 
 
 INLINE = 7 * 1024 * 1024
-_IMAGE, _ANY, _AUDIO, _VIDEO = ("image",), ("image", "video"), ("audio",), ("video",)
+_IMAGE, _AUDIO, _VIDEO = ("image",), ("audio",), ("video",)
+_ANY = (*_IMAGE, *_VIDEO, *_AUDIO)
 
 INPUTS = (
     Input("image", "--image", "img_url", _IMAGE, INLINE, "image_not_found", "image_read_error", "invalid_image"),

@@ -17,6 +17,7 @@ from rawgenai.dashscope.models import AUDIO_SETTINGS, MAX_SEED
 _MAX_DATA_URI = 10 * 1024 * 1024  # characters of one data: URI (reference 2.5)
 _DATA_URI = re.compile(r"data:image/(?:jpeg|jpg|png|bmp|webp);base64,")
 _VIDEO_NAMES = (".mp4", ".mov")
+_SOUND_NAMES = (".mp3", ".wav")
 
 
 def _is_link(text: str) -> bool:
@@ -229,6 +230,12 @@ def roles(body: Body) -> list[str]:
 def count_references(body: Body) -> int:
     """Count the references, of either dialect."""
     return len(field(body, "input", "reference_urls") or []) + roles(body).count("reference")
+
+
+def names_sound(body: Body) -> bool:
+    """Tell whether a reference is a sound by its name."""
+    references = field(body, "input", "reference_urls") or []
+    return any(urlsplit(link).path.lower().endswith(_SOUND_NAMES) for link in references)
 
 
 def count_named_videos(body: Body) -> int:

@@ -77,10 +77,12 @@ def _check_combination(body: Body, row: Model) -> str | None:
 
 def _check_counts(body: Body, row: Model) -> str | None:
     types = [piece.type for piece in bodies.pieces(body)]
-    images, videos = types.count("reference_image"), types.count("reference_video")
+    images, videos, sounds = (types.count(name) for name in _REFERENCES)
     most_images = row.max_refs if row.max_ref_images is None else row.max_ref_images
-    if images + videos > row.max_refs or images > most_images or videos > row.max_ref_videos:
+    if images + videos + sounds > row.max_refs or images > most_images or videos > row.max_ref_videos:
         return f"media must hold at most {row.max_refs} references, {row.max_ref_videos} of them videos"
+    if sounds > row.max_ref_audios:
+        return f"media must hold at most {row.max_ref_audios} reference_audio"
     asked = bodies.field(body, "parameters", "duration")
     if videos and row.video_durations and asked is not None and asked not in row.video_durations:
         return f"The duration is not match {asked} beside a reference video."
@@ -92,6 +94,8 @@ def _check_references(body: Body, row: Model) -> str | None:
     videos = bodies.count_named_videos(body)
     if len(references) > row.max_refs:
         return f"reference_urls must hold 1 to {row.max_refs} items, got {len(references)}"
+    if bodies.names_sound(body):
+        return "The media format is not supported or incorrect for the data inspection."
     if videos > row.max_ref_videos:
         return f"reference_urls must hold at most {row.max_ref_videos} videos, got {videos}"
     return None

@@ -18,7 +18,6 @@ _CLIP_SECONDS = 3  # of the clips that are extended, together
 _LENIENCE = 0.1  # seconds; the last frame of a clip ends a little later
 
 
-
 def _plain(text: str) -> str:
     if not text.startswith("oss:") and not text.isascii():
         raise ValueError("The provided URL must not contain Chinese characters.")
