@@ -243,23 +243,30 @@ _VIDEO_VACE = [
     Edge({"fps": 16.0}, FINE),
     Edge({"fps": None}, FINE),  # nobody knows
 ]
+_PLACES_VACE = [
+    *((field, "image", _PICTURE_VACE) for field in ("refs", "first_frame", "last_frame")),
+    ("video", "video", _VIDEO_VACE),
+]
 NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
     ("t2v", "wan2.7"): [("audio_url", "audio", _sound(2, 30))],
     ("i2v", "wan2.7"): [
         ("image", "image", _PICTURE_27),
         ("audio_url", "audio", _sound(2, 30)),
         ("first_clip", "video", _clip_27(2, 10)),
+        ("last_frame", "image", _PICTURE_27),
     ],
     ("r2v", "wan2.7"): [
         ("refs", "image", _PICTURE_27),
         ("refs", "video", _clip_27(1, 30)),
         ("ref_voices", "audio", _sound(1, 10)),
+        ("first_frame", "image", _PICTURE_27),
     ],
     ("edit", "wan2.7"): [("refs", "image", _PICTURE_27), ("video", "video", _clip_27(2, 10))],
     ("t2v", "wan3.0"): [
         ("refs", "image", _PICTURE_30),
         ("refs", "video", _VIDEO_30),
         ("refs", "audio", _sound(0, 15)),
+        ("first_frame", "image", _PICTURE_30),
         ("audio_url", "audio", _sound(0, 15)),
     ],
     ("i2v", "happyhorse"): [("image", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE, _9000=FINE)])],
@@ -268,8 +275,8 @@ NEWER: dict[tuple[str, str], list[tuple[str, str, list[Edge]]]] = {
         ("refs", "image", [*_PICTURE_HORSE, *sides(_299=REFUSED, _300=FINE)]),
         ("video", "video", _VIDEO_HORSE),
     ],
-    ("vace", "wanx2.1"): [("refs", "image", _PICTURE_VACE), ("video", "video", _VIDEO_VACE)],
-    ("vace", "wan2.1"): [("refs", "image", _PICTURE_VACE), ("video", "video", _VIDEO_VACE)],
+    ("vace", "wanx2.1"): _PLACES_VACE,
+    ("vace", "wan2.1"): _PLACES_VACE,
 }
 _AUDIO = [*formats(*SOUNDS), Edge({"mime": "audio/flac"}, REFUSED), *most(15 * MB), *seconds(3, 30)]
 
@@ -312,7 +319,12 @@ def places(row: Model) -> Iterator[tuple[str, str, list[Edge]]]:
 PLACES = [(row, *place) for row in MODELS.values() for place in places(row)]
 
 
-_VACE = {"refs": Vace("image-reference"), "video": Vace("outpainting", left_scale=2)}  # the functions that take one
+# The functions that take one.
+_VACE = {
+    "refs": Vace("image-reference"),
+    "video": Vace("outpainting", left_scale=2),
+    **dict.fromkeys(("first_frame", "last_frame"), Vace("extension")),
+}
 
 
 def fate(row: Model, field: str, leaf: Media, *, strict: bool = False) -> str:

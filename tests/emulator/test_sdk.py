@@ -154,6 +154,73 @@ SPEECH = {"type": "driving_audio", "url": SOUND}
 PERSON = {"type": "reference_image", "url": IMAGE}
 # What the SDK's own examples, and the API's pages by it, ask for -> the Spec that means the same.
 SAME: dict[str, tuple[dict[str, Any], Spec]] = {
+    "wan2.6-t2v": (
+        {"prompt": "A kitten", "negative_prompt": "dogs", "audio_url": SOUND, "size": "1280*720", "duration": 10,
+         "prompt_extend": True, "shot_type": "multi", "watermark": False, "seed": 12345},
+        Spec("A kitten", negative="dogs", audio_url=SOUND, duration=10, shot_type="multi", seed=12345),
+    ),
+    "wan2.5-t2v-preview": (
+        {"prompt": "A kitten", "size": "832*480", "duration": 10, "prompt_extend": True, "watermark": False},
+        Spec("A kitten", resolution="480P", duration=10),
+    ),
+    "wan2.2-t2v-plus": (
+        {"prompt": "A kitten", "size": "1080*1920", "duration": 5, "prompt_extend": False, "watermark": False},
+        Spec("A kitten", resolution="1080P", ratio="9:16", prompt_extend=False),
+    ),
+    "wanx2.1-t2v-turbo": (
+        {"prompt": "小猫", "size": "1280*720", "duration": 5, "prompt_extend": True, "watermark": False},
+        Spec("小猫"),
+    ),
+    "wan2.1-t2v-plus": (
+        {"prompt": "A kitten", "size": "960*960", "duration": 5, "prompt_extend": True, "watermark": True},
+        Spec("A kitten", size="960x960", watermark=True),
+    ),
+    "wan2.6-i2v-flash": (
+        {"prompt": "a", "img_url": IMAGE, "audio": False, "resolution": "720P", "duration": 10, "prompt_extend": True,
+         "shot_type": "multi", "watermark": False},
+        Spec("a", image=IMAGE, duration=10, shot_type="multi"),
+    ),
+    "wan2.6-i2v": (
+        {"prompt": "rap", "img_url": IMAGE, "audio_url": SOUND, "resolution": "1080P", "duration": 10,
+         "prompt_extend": True, "watermark": False, "negative_prompt": "", "seed": 12345},
+        Spec("rap", image=IMAGE, audio_url=SOUND, resolution="1080P", duration=10, seed=12345),
+    ),
+    "wan2.5-i2v-preview": (
+        {"prompt": "rap", "img_url": IMAGE, "audio_url": SOUND, "resolution": "480P", "duration": 10,
+         "prompt_extend": True, "watermark": False},
+        Spec("rap", image=IMAGE, audio_url=SOUND, resolution="480P", duration=10),
+    ),
+    "wan2.2-i2v-plus": (
+        {"prompt": "a", "img_url": IMAGE, "resolution": "1080P", "duration": 5, "prompt_extend": True,
+         "watermark": False},
+        Spec("a", image=IMAGE, resolution="1080P"),
+    ),
+    "wanx2.1-i2v-turbo": (
+        {"prompt": "a", "img_url": IMAGE, "resolution": "720P", "duration": 3, "prompt_extend": True,
+         "watermark": False},
+        Spec("a", image=IMAGE, duration=3),
+    ),
+    "wan2.6-r2v-flash": (
+        {"prompt": "character1 greets character2", "reference_urls": [IMAGE, VIDEO], "size": "1280*720", "duration": 10,
+         "shot_type": "multi", "audio": False, "watermark": True},
+        Spec("character1 greets character2", refs=(IMAGE, VIDEO), duration=10, shot_type="multi", no_audio=True,
+             watermark=True),
+    ),
+    "wan2.6-r2v": (
+        {"prompt": "character1 dances", "reference_urls": [VIDEO], "size": "720*1280", "duration": 5,
+         "watermark": False, "seed": 0},
+        Spec("character1 dances", refs=(VIDEO,), ratio="9:16", seed=0),
+    ),
+    "wan2.2-kf2v-flash": (
+        {"prompt": "a", "first_frame_url": IMAGE, "last_frame_url": OTHER, "resolution": "720P", "prompt_extend": True,
+         "watermark": False},
+        Spec("a", first_frame=IMAGE, last_frame=OTHER),
+    ),
+    "wanx2.1-kf2v-plus": (
+        {"prompt": "a", "first_frame_url": IMAGE, "last_frame_url": OTHER, "negative_prompt": "b",
+         "resolution": "720P", "prompt_extend": False, "watermark": False},
+        Spec("a", first_frame=IMAGE, last_frame=OTHER, negative="b", prompt_extend=False),
+    ),
     "wan2.7-t2v": (
         {"prompt": "A kitten", "negative_prompt": "dogs", "audio_url": SOUND, "resolution": "720P", "ratio": "16:9",
          "duration": 10, "prompt_extend": True, "watermark": False, "seed": 12345},
@@ -196,6 +263,11 @@ SAME: dict[str, tuple[dict[str, Any], Spec]] = {
         Spec("Video 1 greets Image 1", refs=(IMAGE, VIDEO), ref_voices=(SOUND,), duration=10, prompt_extend=False,
              watermark=True),
     ),
+    "wan2.7-r2v of a video": (
+        {"prompt": "Video 1 sings", "media": [{"type": "reference_video", "url": VIDEO}], "resolution": "1080P",
+         "ratio": "9:16", "duration": 10, "prompt_extend": False, "watermark": False},
+        Spec("Video 1 sings", refs=(VIDEO,), resolution="1080P", ratio="9:16", duration=10, prompt_extend=False),
+    ),
     "wan2.7-r2v with a first frame": (
         {"prompt": "a", "media": [FRAME, {**PERSON, "url": OTHER}], "resolution": "720P", "duration": 10,
          "prompt_extend": True, "watermark": False},
@@ -224,6 +296,16 @@ SAME: dict[str, tuple[dict[str, Any], Spec]] = {
          "watermark": False},
         Spec("a", refs=(IMAGE, VIDEO), audio_url=SOUND, ratio="9:16", no_audio=True),
     ),
+    "wan3.0-video with a first frame": (
+        {"media": [FRAME], "resolution": "480P", "ratio": "adaptive", "duration": 30, "prompt_extend": True,
+         "watermark": False},
+        Spec(image=IMAGE, resolution="480P", duration=30),
+    ),
+    "wan3.0-video with sounds": (
+        {"prompt": "a", "media": [{"type": "reference_audio", "url": SOUND}] * 2, "resolution": "720P",
+         "ratio": "adaptive", "duration": 5, "prompt_extend": True, "watermark": False},
+        Spec("a", refs=(SOUND,), audio_url=SOUND),
+    ),
     "wan3.0-video-prime with frames": (
         {"prompt": "a", "media": [FRAME, LAST], "resolution": "1080P", "ratio": "adaptive", "duration": 5,
          "prompt_extend": True, "watermark": False},
@@ -241,6 +323,11 @@ SAME: dict[str, tuple[dict[str, Any], Spec]] = {
         {"prompt": "[Image 1] waves", "media": [PERSON, {**PERSON, "url": OTHER}], "resolution": "720P",
          "ratio": "16:9", "duration": 5, "watermark": True, "seed": 7},
         Spec("[Image 1] waves", refs=(IMAGE, OTHER), watermark=True, seed=7),
+    ),
+    "happyhorse-1.0-video-edit of a video alone": (
+        {"prompt": "a", "media": [{"type": "video", "url": VIDEO}], "resolution": "1080P", "watermark": False,
+         "seed": 7},
+        Spec("a", video=VIDEO, resolution="1080P", seed=7),
     ),
     "happyhorse-1.0-video-edit": (
         {"prompt": "a", "media": [{"type": "video", "url": VIDEO}, PERSON], "resolution": "720P",
@@ -293,8 +380,8 @@ SAME: dict[str, tuple[dict[str, Any], Spec]] = {
     ),
 }  # fmt: skip
 # What the SDK says besides, in every request for a video, and the API takes no notice of; where there is a function of
-# vace, that is said instead.
-BESIDES = {"extend_prompt": True, "function": "video-synthesis"}
+# vace, that is said instead. A prompt that is not given is null.
+BESIDES = {"prompt": None, "extend_prompt": True, "function": "video-synthesis"}
 
 
 @pytest.fixture

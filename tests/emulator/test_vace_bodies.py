@@ -158,6 +158,9 @@ FILES: list[tuple[str, dict[str, tuple[Any, str]], dict[str, Any], str | None]] 
     ("image_reference", {"ref_images_url": (partial(flat, 360, 360), "a.png")}, {}, None),
     ("image_reference", {"ref_images_url": (partial(flat, 359, 400), "a.png")}, {}, OTHER),
     ("image_reference", {"ref_images_url": (partial(flat, 2001, 400), "a.png")}, {}, OTHER),
+    ("image_reference", {"ref_images_url": (partial(saved, quartered(400, 400), "TIFF"), "a.tif")}, {}, None),
+    ("image_reference", {"ref_images_url": (partial(saved, quartered(359, 400), "TIFF"), "a.tiff")}, {}, OTHER),
+    ("image_reference", {"ref_images_url": (partial(saved, quartered(400, 400), "TIFF"), "a.png")}, {}, FORMAT),
     ("image_reference", {"ref_images_url": (partial(clip, 1), "a.mp4")}, {}, FORMAT),
     ("video_repainting", {"video_url": (partial(clip, 1), "a.mp4")}, {}, None),
     ("video_repainting", {"video_url": (partial(clip, 6), "a.mp4")}, {}, None),  # its first 5 s are used
