@@ -36,7 +36,7 @@ IMAGE_ALONE: list[Combination] = [{"image": IMAGE}]
 IMAGE_SOUND = [{"image": IMAGE}, {"image": IMAGE, "audio_url": SOUND}]
 TWO_FRAMES: list[Combination] = [FIRST, FRAMES]
 REFERENCES: list[Combination] = [{"refs": refs} for refs in ((IMAGE,), (IMAGE, OTHER), (VIDEO,), (IMAGE, VIDEO))]
-FRAMES_27 = [
+FRAMES_27: list[Combination] = [
     FIRST,
     FIRST | {"audio_url": SOUND},
     FRAMES,
@@ -44,7 +44,7 @@ FRAMES_27 = [
     {"first_clip": VIDEO},
     {"first_clip": VIDEO, "last_frame": OTHER},
 ]
-REFERENCES_27 = [
+REFERENCES_27: list[Combination] = [
     *REFERENCES,
     *(each | FIRST for each in REFERENCES),
     {"refs": (IMAGE, VIDEO), "ref_voices": (SOUND,)},
@@ -52,7 +52,7 @@ REFERENCES_27 = [
     {"refs": (IMAGE, VIDEO), "ref_voices": (SOUND, VOICE)},
 ]
 EDITS: list[Combination] = [{"video": VIDEO, "refs": refs} for refs in (None, (IMAGE,), (IMAGE, OTHER))]
-ALL_30 = [
+ALL_30: list[Combination] = [
     {},
     FIRST,
     FRAMES,
