@@ -415,7 +415,8 @@ def _boxes(file: BinaryIO, start: int, end: int, *, open_ended: bool = True) -> 
         elif size == 0 and open_ended:
             size = end - start
         if size < body or start + size > end:
-            raise UnreadableError(f"it is cut off or garbled: box {name.decode('latin-1')!r} at byte {start} ends beyond byte {end}")
+            said = f"box {name.decode('latin-1')!r} at byte {start} ends beyond byte {end}"
+            raise UnreadableError(f"it is cut off or garbled: {said}")
         yield name, start + body, start + size
         start += size
     raise UnreadableError(f"it has more than {_PIECES} boxes")
