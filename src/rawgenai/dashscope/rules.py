@@ -71,6 +71,16 @@ def _named_twice(spec: Spec) -> Objection | None:
     return None
 
 
+# Mode -> what means it, said to those who gave a prompt alone.
+_MEANT_BY = {
+    "i2v": "--image",
+    "r2v": "--ref",
+    "kf2v": "--first-frame",
+    "edit": "--video",
+    "vace": "a function of vace",
+}
+
+
 def select_model(spec: Spec, mode: str, rows: Mapping[str, Model] = MODELS) -> Model:
     """Take the row of the named model, or of the mode's default model."""
     name = DEFAULT_MODELS.get(mode) if spec.model is None else spec.model
@@ -83,7 +93,9 @@ def select_model(spec: Spec, mode: str, rows: Mapping[str, Model] = MODELS) -> M
         raise RawgenaiError("invalid_model", f"--model {name!r} is not known{nearest(name, rows)}")
     if mode not in row.modes:
         modes = " and ".join(row.modes)
-        raise RawgenaiError("invalid_model", f"--model {name} is for {modes}; these inputs mean {mode}: {fitting}")
+        needs = f", and needs {' or '.join(_MEANT_BY[each] for each in row.modes)}" if mode == "t2v" else ""
+        message = f"--model {name} is for {modes}{needs}; these inputs mean {mode}: {fitting}"
+        raise RawgenaiError("invalid_model", message)
     return row
 
 
