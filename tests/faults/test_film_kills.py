@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_generate_kills import NO_ROW_BEFORE_THE_POST
 
 from faulty import environ
 from footage import make
@@ -49,22 +50,6 @@ NO_MEMORY = f"""
 from rawgenai.ledger import Ledger
 intend = Ledger.intend
 Ledger.intend = lambda self, **facts: intend(self, **facts | {{"digest": None}})
-{START}
-"""
-NO_ROW_BEFORE_THE_POST = f"""
-from rawgenai.ledger import Ledger
-
-intend, accept = Ledger.intend, Ledger.accept
-
-def remember(self, **facts):
-    self.facts = facts
-    return 0
-
-def write(self, row, *task):
-    row = intend(self, **self.facts)
-    accept(self, row, *task)
-
-Ledger.intend, Ledger.accept = remember, write
 {START}
 """
 
