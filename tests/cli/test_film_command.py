@@ -120,6 +120,11 @@ def test_a_dry_run_prints_every_request_and_names_the_frames_that_are_not_there_
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("flags", [("-o", "film.mov"), ("--audio", "missing.wav")])
+def test_an_objection_comes_before_the_bill(flags: tuple[str, str]) -> None:
+    assert len(film(*flags).err.splitlines()) == 1
+
+
 def test_a_dry_run_warns_of_each_line() -> None:
     assert film("--dry-run", shots=(KITTEN, {"prompt": "b" * 1501})).err.startswith("warning: line 2: the prompt has")
 

@@ -100,6 +100,7 @@ def film(
     budget.check_budget(whole, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run:
         return _dry(planned, bills, whole, settings.base_url, quiet=quiet)
+    films.check_target(specs, output, audio=audio, crossfade=crossfade)  # before anything is said of paying
     if not quiet:
         streams.emulated(settings.base_url)
         shots_of = "1 shot, if it is not" if len(planned) == 1 else f"{len(planned)} shots, if none is"

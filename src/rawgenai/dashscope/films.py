@@ -79,10 +79,7 @@ def film(
     from rawgenai import film as cutting
 
     planned = plan(shots, strict=strict, crossfade=crossfade)
-    target = cutting.check([], output, audio=audio, crossfade=crossfade)
-    for number, spec in enumerate(shots, 1):
-        with _line(number):
-            files.refuse_own_input(target, paths_of(spec))
+    target = check_target(shots, output, audio=audio, crossfade=crossfade)
     place = generation.clip_folder(folder or f"{os.path.splitext(target)[0]}.clips")
     settings = settings or config.load()
     planned = judged(planned, settings, strict=strict)
@@ -100,6 +97,17 @@ def film(
     with _kept(clips, place):
         made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
     return Film(*made, shots=clips)
+
+
+def check_target(shots: Sequence[Spec], output: str, *, audio: str | None = None, crossfade: float = 0) -> str:
+    """Object to where a film shall go and to how it shall be joined; its absolute path. Raises RawgenaiError."""
+    from rawgenai import film as cutting
+
+    target = cutting.check([], output, audio=audio, crossfade=crossfade)
+    for number, spec in enumerate(shots, 1):
+        with _line(number):
+            files.refuse_own_input(target, paths_of(spec))
+    return target
 
 
 @contextmanager
