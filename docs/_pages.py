@@ -40,10 +40,10 @@ from rawgenai.dashscope.models import (
 )
 from rawgenai.dashscope.rules import VACE_INPUTS, named, span_of, spans
 from rawgenai.dashscope.spec import INLINE, INPUTS, Input
-from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter, flag
+from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
 from rawgenai.emulator.faults import FAULTS, usage
-from rawgenai.errors import CODES, STATUSES, RawgenaiError
+from rawgenai.errors import CODES, STATUSES, RawgenaiError, flag_of
 from rawgenai.regions import REGIONS
 
 DOCS = Path(__file__).parent
@@ -152,7 +152,7 @@ def _said(parameter: Parameter) -> tuple[str, str]:
 
 
 def _flag(name: str) -> str:
-    return f"`{flag(name)}`"
+    return f"`{flag_of(name)}`"
 
 
 def _asked(row: Function, *, required: bool) -> list[str]:

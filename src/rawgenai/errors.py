@@ -100,6 +100,11 @@ class Objection(NamedTuple):
     message: str
 
 
+def flag_of(name: str) -> str:
+    """Name the flag of a field; one that may be given several times has the name of one of them."""
+    return f"--{name.removesuffix('s').replace('_', '-')}"
+
+
 class RawgenaiError(Exception):
     """The only error that this package raises on purpose.
 

@@ -17,8 +17,8 @@ from rawgenai.cli.create import create
 from rawgenai.cli.generate import generate
 from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.dashscope.vace import FUNCTIONS
-from rawgenai.dashscope.vace import flag as flag_of
 from rawgenai.emulator import render
+from rawgenai.errors import flag_of
 
 IMAGE, VIDEO = "https://example.com/a.png", "https://example.com/a.mp4"
 BOX = "--expand-mode bbox --size 720*1280"

@@ -14,7 +14,7 @@ from rawgenai.cli.flags import asking, checked_key, number, spec_of
 from rawgenai.cli.region import regional
 from rawgenai.cli.wait import how_to_go_on
 from rawgenai.cli.watching import Display, Stages, Watch
-from rawgenai.errors import RawgenaiError
+from rawgenai.errors import RawgenaiError, flag_of
 
 if TYPE_CHECKING:
     from rawgenai.dashscope.evidence import Evidence
@@ -185,8 +185,7 @@ def _check_alone(given: Mapping[str, Any]) -> None:
     """Refuse flags beside a request that says it all."""
     named = [name for name, value in given.items() if value is not None]
     if named:
-        # A flag that may be given several times has the name of one of them.
-        flag = named[0] if named[0].isupper() else f"--{named[0].replace('_', '-').removesuffix('s')}"
+        flag = named[0] if named[0].isupper() else flag_of(named[0])
         raise RawgenaiError("invalid_usage", f"--request says all that is asked for; {flag} cannot be given beside it")
 
 

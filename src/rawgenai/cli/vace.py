@@ -14,7 +14,8 @@ from rawgenai.cli.command import Command, Group, Option, integer
 from rawgenai.cli.create import create
 from rawgenai.cli.flags import number
 from rawgenai.cli.generate import generate
-from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter, flag
+from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter
+from rawgenai.errors import flag_of
 
 _GROUP_EXAMPLES = """\b
 Examples:
@@ -107,7 +108,7 @@ def _several(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...
 
 def _input(row: Function, name: str) -> click.Option:
     many: dict[str, Any] = {"code": "missing_ref", "multiple": True} if name == "refs" else {}
-    return Option([flag(name), name], metavar="FILE|URL", help=_help(row, name), **many)
+    return Option([flag_of(name), name], metavar="FILE|URL", help=_help(row, name), **many)
 
 
 def _parameter(row: Function, parameter: Parameter) -> click.Option:
@@ -124,7 +125,7 @@ def _parameter(row: Function, parameter: Parameter) -> click.Option:
         attrs |= {"multiple": True, "callback": _several}
     default = parameter.default if isinstance(parameter.default, str) else f"{parameter.default or 0:g}"
     said = said.removesuffix(".") + "." + (f"  [default: {default}]" if parameter.default is not None else "")
-    return Option([flag(parameter.name), parameter.name], help=said, **attrs)
+    return Option([flag_of(parameter.name), parameter.name], help=said, **attrs)
 
 
 # The flags of `create` that say what only other clips have; a function's own flags are made of its row.

@@ -29,7 +29,7 @@ MAX_SHOTS = 1024 * 1024  # bytes of their lines
 
 # A field that is wrong has a code of its own, where its flag has one; else `invalid_usage`.
 _CODES = {"duration": "invalid_duration", "size": "invalid_size", "seed": "invalid_seed"}
-_EDITS = ("vace", "last_clip", "mask", "mask_video")  # edit a clip that there is, which no shot does
+_EDITS = ("vace", *rules.VACE_INPUTS)  # edit a clip that there is, which no shot does
 _NAMES = {field.name: field.name for field in fields(Spec) if field.name not in _EDITS}  # of fields, in a line
 _NAMES["continues"] = "continue"
 

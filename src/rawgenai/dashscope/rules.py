@@ -20,7 +20,7 @@ from rawgenai.dashscope.models import (
     Model,
 )
 from rawgenai.dashscope.spec import Spec, media_of
-from rawgenai.errors import Objection, RawgenaiError
+from rawgenai.errors import Objection, RawgenaiError, flag_of
 from rawgenai.files import text_fault
 from rawgenai.message import Media
 
@@ -64,7 +64,7 @@ def select_mode(spec: Spec, row: Model | None = None) -> str:
 
 def _named_twice(spec: Spec) -> Objection | None:
     """The first frame is named once."""
-    given = [f"--{name.removesuffix('s').replace('_', '-')}" for name in _FIRST if getattr(spec, name) is not None]
+    given = [flag_of(name) for name in _FIRST if getattr(spec, name) is not None]
     if len(given) > 1:
         message = f"{' and '.join(given)} cannot be used together: each says how the clip begins"
         return Objection("conflicting_input_flags", message)
@@ -175,10 +175,10 @@ def check_vace_inputs(spec: Spec) -> Objection | None:
     stray = next((name for name in VACE_INPUTS if getattr(spec, name) is not None), None)
     if stray is None or spec.vace is not None:
         return None
-    return Objection("invalid_usage", f"{VACE_INPUTS[stray]} is only for vace")
+    return Objection("invalid_usage", f"{flag_of(stray)} is only for vace")
 
 
-VACE_INPUTS = {"last_clip": "--last-clip", "mask": "--mask", "mask_video": "--mask-video"}  # field -> flag
+VACE_INPUTS = ("last_clip", "mask", "mask_video")  # fields
 
 
 def check_text(spec: Spec) -> Objection | None:

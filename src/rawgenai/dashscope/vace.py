@@ -144,8 +144,3 @@ def refined(model: Model, function: str) -> Model:
         return model
     duration = DEFAULT_DURATION if row.durations else AS_INPUT
     return model._replace(durations=row.durations, default_duration=duration, max_refs=row.max_refs)
-
-
-def flag(name: str) -> str:
-    """Name the flag of a parameter, or of a Spec's field."""
-    return f"--{name.removesuffix('s').replace('_', '-')}"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rawgenai.dashscope.spec import INPUTS, Spec, Vace, media_of
-from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter, flag
-from rawgenai.errors import Objection
+from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter
+from rawgenai.errors import Objection, flag_of
 from rawgenai.message import Media
 
 
@@ -46,7 +46,7 @@ def check_taken(spec: Spec, given: Vace, row: Function) -> Objection | None:
         each.name for each in FUNCTIONS.values() if stray in (*each.inputs, *(one.name for one in each.parameters))
     ]
     only = f", only for {_listed(others)}" if others else ""
-    return Objection(_SHAPE.get(stray, "invalid_usage"), f"{flag(stray)} is not for vace {row.name}{only}")
+    return Objection(_SHAPE.get(stray, "invalid_usage"), f"{flag_of(stray)} is not for vace {row.name}{only}")
 
 
 def check_needs(spec: Spec, given: Vace, row: Function) -> Objection | None:  # noqa: ARG001 - called alike
@@ -54,10 +54,10 @@ def check_needs(spec: Spec, given: Vace, row: Function) -> Objection | None:  # 
     for group in row.needs:
         if all(getattr(spec, name) is None for name in group):
             code = "missing_ref" if group == ("refs",) else "invalid_usage"
-            return Objection(code, f"vace {row.name} needs {' or '.join(map(flag, group))}")
+            return Objection(code, f"vace {row.name} needs {' or '.join(map(flag_of, group))}")
     for group in row.alone:
         if all(getattr(spec, name) is not None for name in group):
-            return Objection("conflicting_input_flags", f"{' and '.join(map(flag, group))} cannot be used together")
+            return Objection("conflicting_input_flags", f"{' and '.join(map(flag_of, group))} cannot be used together")
     return None
 
 
@@ -73,14 +73,14 @@ def _check_parameter(spec: Spec, given: Vace, row: Function, parameter: Paramete
         return _check_value(parameter, value) or _check_sense(given, parameter, beside=beside)
     if not (parameter.required and beside):
         return None
-    where = f" beside {flag(parameter.beside)}" if parameter.beside else ""
-    message = f"vace {row.name} needs {flag(parameter.name)}{where}: {_listed(parameter.words)}"
+    where = f" beside {flag_of(parameter.beside)}" if parameter.beside else ""
+    message = f"vace {row.name} needs {flag_of(parameter.name)}{where}: {_listed(parameter.words)}"
     return Objection("invalid_usage", message)
 
 
 def _check_value(parameter: Parameter, value: Any) -> Objection | None:
     """A word is on the row's list, a number within its span."""
-    name = flag(parameter.name)
+    name = flag_of(parameter.name)
     for each in value if isinstance(value, tuple) else (value,):
         if parameter.words and each not in parameter.words:
             return Objection("invalid_usage", f"{name} {each} is not one of {_listed(parameter.words)}")
@@ -93,12 +93,12 @@ def _check_value(parameter: Parameter, value: Any) -> Objection | None:
 
 def _check_sense(given: Vace, parameter: Parameter, *, beside: bool) -> Objection | None:
     """What it says something of is there, and nothing else leaves it without effect."""
-    name = flag(parameter.name)
+    name = flag_of(parameter.name)
     if not beside:
-        return Objection("invalid_usage", f"{name} is only for use with {flag(parameter.beside)}")
+        return Objection("invalid_usage", f"{name} is only for use with {flag_of(parameter.beside)}")
     if parameter.unless is not None and getattr(given, parameter.unless[0]) == parameter.unless[1]:
         other, word = parameter.unless
-        return Objection("invalid_usage", f"{name} does nothing with {flag(other)} {word}")
+        return Objection("invalid_usage", f"{name} does nothing with {flag_of(other)} {word}")
     return None
 
 
@@ -123,7 +123,7 @@ def check_clips(spec: Spec, given: Vace, row: Function) -> Objection | None:  # 
     lengths = {name: leaf.seconds or 0.0 for name in row.clips if isinstance(leaf := getattr(spec, name), Media)}
     if round(sum(lengths.values()), 3) <= row.clip_seconds:
         return None
-    said = " and ".join(f"{flag(name)} of {seconds:.2f} s" for name, seconds in lengths.items())
+    said = " and ".join(f"{flag_of(name)} of {seconds:.2f} s" for name, seconds in lengths.items())
     together = " together" if len(lengths) > 1 else ""
     return Objection("invalid_ref", f"{said}: vace {row.name} takes {row.clip_seconds:g} s{together} at most")
 

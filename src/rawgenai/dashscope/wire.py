@@ -76,8 +76,12 @@ def parameters_of(spec: Spec, model: Model) -> dict[str, Any]:
 
 def _classic_media(spec: Spec, model: Model) -> dict[str, Any]:  # noqa: ARG001 - the dialects are called alike
     """A field for each piece of media."""
-    values = {row.key: getattr(spec, row.name) for row in INPUTS if row.key}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {row.key: _leaves(getattr(spec, row.name)) for row in INPUTS if row.key}
+
+
+def _leaves(value: Any) -> Any:
+    """Write several values as JSON does."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _classic_shape(spec: Spec, model: Model) -> dict[str, Any]:
@@ -110,8 +114,7 @@ def _media_list(spec: Spec, model: Model) -> dict[str, Any]:
 def _vace_media(spec: Spec, model: Model) -> dict[str, Any]:  # noqa: ARG001 - the dialects are called alike
     """A function, a field for each of its inputs, and what says more of one of them (reference 2.6)."""
     row = _function(spec)
-    values = {key: getattr(spec, name) for name, key in row.inputs.items()}
-    media = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    media = {key: _leaves(getattr(spec, name)) for name, key in row.inputs.items()}
     return {"function": row.key, **media, **_vace_parameters(spec, "input")}
 
 
@@ -131,7 +134,7 @@ def _vace_parameters(spec: Spec, part: str) -> dict[str, Any]:
         if value is None and each.said and getattr(spec, each.beside) is not None:
             value = each.default
         if value is not None and each.part == part:
-            found[each.key] = list(value) if isinstance(value, tuple) else value
+            found[each.key] = _leaves(value)
     return found
 
 
