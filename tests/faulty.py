@@ -7,6 +7,7 @@ are taken when its head is there.
 
 import json
 import os
+import select
 import socket
 import socketserver
 import ssl
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 from conftest import CANARY
 from rawgenai.config import Settings
+from rawgenai.emulator import server as emulating
 from rawgenai.secret import Secret
 
 KEY = CANARY
@@ -322,3 +324,33 @@ def rawgenai(url: str, *arguments: str, **more: str) -> Run:
         check=False,
     )
     return Run(run.returncode, run.stdout.decode(), run.stderr.decode())
+
+
+def tunnel(port: int) -> Act:
+    """Do what CONNECT asks of a proxy: carry bytes to and fro; every name leads to one port of this machine."""
+
+    def carry(connection: socket.socket, request: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as target, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            while True:
+                for source in select.select([connection, target], [], [], 10)[0]:
+                    piece = source.recv(65536)
+                    if not piece:
+                        return
+                    (target if source is connection else connection).sendall(piece)
+
+    return carry
+
+
+@contextmanager
+def emulated(folder: Path, seconds: float) -> Iterator[emulating.Server]:
+    """Serve the emulator, whose tasks take so many seconds, from a thread of this process."""
+    server = emulating.open_server(folder=folder, environ={"RAWGENAI_EMULATOR_SECONDS": str(seconds)})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -5,21 +5,19 @@ A proxy on this machine carries every name to one TLS server, so what the proxy 
 
 import json
 import re
-import select
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from invoking import Result, invoke
 
-from faulty import KEY, Act, Server, clip, header, ranged, refuses, says, serving
+from faulty import KEY, Act, Server, clip, header, ranged, refuses, says, serving, tunnel
 from rawgenai.config import Settings, fingerprint
 from rawgenai.ledger import open_ledger
 from rawgenai.secret import Secret
@@ -65,22 +63,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ssl.SSLC
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, key)
     return file, context
-
-
-def tunnel(port: int) -> Act:
-    """Do what CONNECT asks of a proxy; every name leads to one port of this machine."""
-
-    def carry(connection: socket.socket, request: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", port)) as target, suppress(OSError):
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            while True:
-                for source in select.select([connection, target], [], [], 10)[0]:
-                    piece = source.recv(65536)
-                    if not piece:
-                        return
-                    (target if source is connection else connection).sendall(piece)
-
-    return carry
 
 
 def answering(homes: dict[str, str]) -> Act:

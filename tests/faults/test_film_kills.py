@@ -13,19 +13,19 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_generate_kills import NO_ROW_BEFORE_THE_POST
 
-from faulty import environ
+from faulty import emulated, environ
 from footage import make
 from rawgenai import film
 from rawgenai.emulator import render
-from rawgenai.emulator.server import Server, open_server
+from rawgenai.emulator.server import Server
 from rawgenai.emulator.store import Store, Task
 from rawgenai.ledger import Ledger
 
@@ -171,20 +171,8 @@ def playing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Playing:
 
     monkeypatch.setattr(render, "draw", draw)
 
-    @contextmanager
-    def serving() -> Iterator[Server]:
-        server = open_server(folder=tmp_path / "emulator", environ={"RAWGENAI_EMULATOR_SECONDS": "0.2"})
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
     def play(program: str, kills: int) -> set[str]:
-        with serving() as server:
+        with emulated(tmp_path / "emulator", 0.2) as server:
             run = Run(server, folder, program, random.Random(SEED))
             book = Store.book
 

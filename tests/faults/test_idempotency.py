@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from faulty import CREATED, TASK, Run, clip, command, environ, rawgenai, serving
+from faulty import CREATED, TASK, Run, clip, command, emulated, environ, rawgenai, serving
 from rawgenai import cli, emulator
 from rawgenai.config import Settings
 from rawgenai.dashscope import Clip, RawgenaiError, Spec, create, generate, uploads
@@ -22,7 +22,7 @@ from rawgenai.dashscope.recovery import recover
 from rawgenai.dashscope.submitting import KEY_PATIENCE
 from rawgenai.dashscope.wire import Task
 from rawgenai.emulator import render
-from rawgenai.emulator.server import Server, open_server
+from rawgenai.emulator.server import Server
 from rawgenai.ledger import Ledger, Row, open_ledger
 from rawgenai.message import Receive, Request, Response
 
@@ -369,19 +369,6 @@ def test_a_key_is_a_word(key: str, run: Callable[..., Ran]) -> None:
 # --- many processes at once ------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _emulator(folder: Path) -> Iterator[Server]:
-    server = open_server(folder=folder, environ={"RAWGENAI_EMULATOR_SECONDS": "0.1"})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def _at_once(count: int, url: str, *arguments: str) -> list[Run]:
     """Run a command in many processes at the same moment."""
     processes = [
@@ -405,7 +392,7 @@ def _booked(server: Server) -> list[str]:
 
 @pytest.mark.slow
 def test_of_32_processes_with_one_key_one_pays_and_all_name_its_task(tmp_path: Path) -> None:
-    with _emulator(tmp_path / "emulator") as server:
+    with emulated(tmp_path / "emulator", 0.1) as server:
         runs = _at_once(32, server.base_url, "dashscope", "video", "create", "A kitten emulator:slow=0.5", *KEY)
         [booked] = _booked(server)
     assert Counter(run.status for run in runs) == {0: 32}, runs
@@ -417,7 +404,7 @@ def test_of_32_processes_with_one_key_one_pays_and_all_name_its_task(tmp_path: P
 @pytest.mark.slow
 def test_of_many_whose_answer_was_lost_none_pays_again_and_recover_tells_them(tmp_path: Path) -> None:
     line = ("dashscope", "video", "create", "A kitten emulator:reset=booked", *KEY)
-    with _emulator(tmp_path / "emulator") as server:
+    with emulated(tmp_path / "emulator", 0.1) as server:
         runs = _at_once(8, server.base_url, *line)
         assert Counter(run.status for run in runs) == {6: 8}, runs
         [booked] = _booked(server)

@@ -1,12 +1,9 @@
 """TLS and proxies on real sockets: what is trusted, and what a proxy gets to see (design section 6, faults 1K)."""
 
-import select
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +24,7 @@ from faulty import (
     reset,
     serving,
     settings,
+    tunnel,
 )
 from rawgenai import http
 from rawgenai.dashscope import tasks
@@ -156,22 +154,6 @@ def test_without_a_handshake_nothing_was_sent(name: str) -> None:
 # --- proxies ------------------------------------------------------------------------------------------------------
 
 
-def _tunnel(port: int) -> Step:
-    """Do what CONNECT asks of a proxy: carry bytes to and fro; every name leads to one port of this machine."""
-
-    def carry(connection: socket.socket, request: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", port)) as target, suppress(OSError):
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            while True:
-                for source in select.select([connection, target], [], [], 10)[0]:
-                    piece = source.recv(65536)
-                    if not piece:
-                        return
-                    (target if source is connection else connection).sendall(piece)
-
-    return carry
-
-
 @pytest.fixture
 def trusted(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> Certificate:
     monkeypatch.setenv("SSL_CERT_FILE", certificate.file)
@@ -187,7 +169,7 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Proxied:
 
 
 def test_https_proxy_carries_a_create_and_sees_nothing_of_it(trusted: Certificate, proxied: Proxied) -> None:
-    with serving(CREATED, context=trusted.context) as server, serving(_tunnel(server.port)) as proxy:
+    with serving(CREATED, context=trusted.context) as server, serving(tunnel(server.port)) as proxy:
         proxied(f"http://127.0.0.1:{proxy.port}")
         assert _create(URL) is None
     [connect] = proxy.requests
@@ -197,7 +179,7 @@ def test_https_proxy_carries_a_create_and_sees_nothing_of_it(trusted: Certificat
 
 
 def test_https_proxy_as_a_process(certificate: Certificate) -> None:
-    with serving(CREATED, context=certificate.context) as server, serving(_tunnel(server.port)) as proxy:
+    with serving(CREATED, context=certificate.context) as server, serving(tunnel(server.port)) as proxy:
         run = rawgenai(URL, *CREATE, HTTPS_PROXY=f"http://127.0.0.1:{proxy.port}", SSL_CERT_FILE=certificate.file)
     assert (run.status, server.posts(), proxy.connections) == (0, 1, 1)
 
@@ -235,7 +217,7 @@ def test_a_proxy_that_is_not_there_is_proof_that_nothing_was_sent(trusted: Certi
 def test_a_tunnel_that_breaks_after_the_request_leaves_the_outcome_unknown(
     trusted: Certificate, proxied: Proxied
 ) -> None:
-    with serving(CLOSE, context=trusted.context) as server, serving(_tunnel(server.port)) as proxy:
+    with serving(CLOSE, context=trusted.context) as server, serving(tunnel(server.port)) as proxy:
         proxied(f"http://127.0.0.1:{proxy.port}")
         error = _create(URL)
     assert error is not None
@@ -243,7 +225,7 @@ def test_a_tunnel_that_breaks_after_the_request_leaves_the_outcome_unknown(
 
 
 def test_the_proxys_password_goes_to_the_proxy_alone(trusted: Certificate, proxied: Proxied) -> None:
-    with serving(CREATED, context=trusted.context) as server, serving(_tunnel(server.port)) as proxy:
+    with serving(CREATED, context=trusted.context) as server, serving(tunnel(server.port)) as proxy:
         proxied(f"http://user:pass-word@127.0.0.1:{proxy.port}")
         assert _create(URL) is None
     assert header(proxy.requests[0], "proxy-authorization") is not None
