@@ -313,10 +313,11 @@ def _object_to_target(target: str) -> str | None:
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(mode := os.stat(target).st_mode):
             return "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file"
-    # Only really creating a file proves that the folder takes one: root passes every test of mode bits.
-    probe = os.path.join(folder, f".rawgenai-{_token()}.tmp")
-    os.close(os.open(probe, _CREATE, 0o600))
-    os.unlink(probe)
+    # Only really creating a file proves that the folder takes one: root passes every test of mode bits. Where the
+    # system has files without a name, this is one, so that a kill leaves nothing in the folder.
+    from tempfile import TemporaryFile
+
+    TemporaryFile(dir=folder, prefix=".rawgenai-", suffix=".tmp").close()
     return None
 
 
