@@ -46,6 +46,7 @@ class Look(NamedTuple):
     height: int = 0
     alpha: bool = False  # a transparency channel or colour; whether any pixel uses it is not looked at
     seconds: float | None = None  # None where it does not say, as in many fragmented videos
+    fps: float | None = None  # frames a second of a video, on average; None where its index does not say
 
 
 class _Format(NamedTuple):
@@ -432,7 +433,10 @@ def _video(file: BinaryIO, size: int) -> dict[str, Any]:
         raise UnreadableError("it is garbled: it has no 'mvhd' box")
     sides = (_track_sides(file, *at) for name, *at in boxes if name == b"trak")
     width, height = next((found for found in sides if all(found)), (0, 0))
-    return {"width": width, "height": height, "seconds": _movie_seconds(header[0]) or _ask_av(file)}
+    seconds, fps = _movie_seconds(header[0]) or _ask_av(file), None
+    with suppress(UnreadableError, IndexError, StructError):  # a video that does not say is a video all the same
+        fps = _indexed(cast("BinaryIO", _Dry(file)), moov[0]).fps
+    return {"width": width, "height": height, "seconds": seconds, "fps": fps}
 
 
 def _body(file: BinaryIO, start: int, end: int) -> bytes:
@@ -495,7 +499,12 @@ def measure(path: str) -> Measured:
 def _measured(file: BinaryIO, size: int) -> Measured:
     if file.read(8)[4:] != b"ftyp":
         raise UnreadableError("it is not an MP4 file")
-    moov = list(_boxes(file, *_child(file, (0, size), "moov")))
+    return _indexed(file, _child(file, (0, size), "moov"))
+
+
+def _indexed(file: BinaryIO, index: tuple[int, int]) -> Measured:
+    """Measure by the index, a `moov` box. Raises UnreadableError, IndexError and struct's error."""
+    moov = list(_boxes(file, *index))
     if any(name == b"mvex" for name, *_ in moov):
         raise UnreadableError("it is in fragments, and its index does not say how long they are")
     tracks = [_child(file, (start, end), "mdia") for name, start, end in moov if name == b"trak"]

@@ -374,6 +374,12 @@ def test_a_data_uri_that_is_no_picture_is_invalid(row: Input, value: str) -> Non
     assert objection(lambda: loading.load(spec_of(row.name, value))) == row.invalid
 
 
+def test_a_video_among_the_references_may_be_a_data_uri() -> None:
+    data = corpus.clip(1)
+    loaded = loading.load(Spec("a", refs=(data_uri(data, "video/mp4"),)))
+    assert loaded.refs == (Media(data_uri(data, "video/mp4"), "video/mp4", len(data), 48, 32, seconds=1.0, fps=10.0),)
+
+
 def test_sound_is_no_data_uri() -> None:
     value = data_uri(corpus.wav(5), "audio/wav")
     assert objection(lambda: loading.load(Spec("a", audio_url=value))) == "invalid_audio"

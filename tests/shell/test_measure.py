@@ -115,6 +115,17 @@ def test_whoever_wrote_it_pyav_measures_the_same(tmp_path: Path, name: str) -> N
     assert found[1:] == said[1:]
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_look_tells_the_frame_rate_that_is_measured(name: str) -> None:
+    data = VARIANTS[name]()
+    assert media.look_at_bytes(data).fps == by_av(data).fps
+
+
+def test_a_video_whose_index_tells_no_frame_rate_is_looked_at_all_the_same() -> None:
+    look = media.look_at_bytes(corpus.GOOD["fragmented.mp4"].make())
+    assert (look.kind, look.fps) == ("video", None)
+
+
 def test_neither_pyav_nor_pillow_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = made(Fraction(24), 30)
     for name in ("av", "PIL"):

@@ -5,7 +5,6 @@ Nothing here touches the network. What is allowed is judged in rules.py, from th
 
 import os
 import re
-from contextlib import suppress
 from dataclasses import replace
 
 from rawgenai import files, media
@@ -117,14 +116,7 @@ def _leaf(row: Input, path: str, look: media.Look, name: str) -> Media:
 
 
 def _media(path: str, look: media.Look) -> Media:
-    fps = _fps(path) if look.kind == "video" else None
-    return Media(path, look.mime, look.size, look.width, look.height, look.alpha, look.seconds, fps)
-
-
-def _fps(path: str) -> float | None:
-    with suppress(ValueError):  # a video that does not say is a video all the same
-        return media.measure(path).fps
-    return None
+    return Media(path, look.mime, look.size, look.width, look.height, look.alpha, look.seconds, look.fps)
 
 
 def _sealed(row: Input, leaf: Media) -> Media:
