@@ -180,10 +180,10 @@ def limits() -> None:
         for kind, found in row.limits.items():
             models.setdefault((row.mode, kind, found), []).append(f"`{row.name}`")
     head = ("Mode", "Kind", "Formats", "Refused over", "Pixels a side", "Seconds", "Longer side", "Warned of", "Models")
-    _table(head, ((mode, kind, *_limits(found), ", ".join(names)) for (mode, kind, found), names in models.items()))
+    _table(head, ((mode, kind, *_limits(kind, found), ", ".join(names)) for (mode, kind, found), names in models.items()))
 
 
-def _limits(found: Limits) -> tuple[str, ...]:
+def _limits(kind: str, found: Limits) -> tuple[str, ...]:
     formats = ", ".join(FORMATS[mime] for mime in found.formats)
     usual = [] if found.usual_bytes is None else [f"over {found.usual_bytes // 2**20} MB"]
     usual += [] if found.usual_sides is None else ["sides outside {}-{}".format(*found.usual_sides)]
@@ -191,7 +191,7 @@ def _limits(found: Limits) -> tuple[str, ...]:
     seconds = "-" if found.seconds is None else "{:g}-{:g}".format(*found.seconds)
     seconds = seconds if found.fps is None else f"any, of {found.fps:g} or more frames"
     stretch = "-" if found.stretch is None else f"up to {found.stretch:g} times the other"
-    alpha = "" if found.alpha or found.sides is None else " (no transparency)"
+    alpha = " (no transparency)" if kind == "image" and not found.alpha else ""
     return (formats + alpha, f"{found.bytes // 2**20} MB", pixels, seconds, stretch, ", ".join(usual) or "-")
 
 

@@ -105,7 +105,7 @@ def shown(row: "Model") -> dict[str, Any]:
         max_ref_images=row.max_ref_images,
         max_ref_videos=row.max_ref_videos or None,
         max_ref_audios=row.max_ref_audios or None,
-        limits={kind: _limits(limits) for kind, limits in row.limits.items()},
+        limits={kind: _limits(kind, limits) for kind, limits in row.limits.items()},
         usual_minutes=list(row.minutes),
         list_price=_list_price(row),
     )
@@ -128,19 +128,12 @@ def _present(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _limits(limits: "Limits") -> dict[str, Any]:
+def _limits(kind: str, limits: "Limits") -> dict[str, Any]:
+    """Write what is taken of a kind of file; only an image can be transparent."""
     from rawgenai.dashscope.models import FORMATS
 
-    return _present(
-        formats=[FORMATS[mime] for mime in limits.formats],
-        bytes=limits.bytes,
-        sides=limits.sides,
-        seconds=limits.seconds,
-        alpha=limits.alpha if limits.sides else None,
-        usual_bytes=limits.usual_bytes,
-        usual_sides=limits.usual_sides,
-        stretch=limits.stretch,
-    )
+    formats, alpha = [FORMATS[mime] for mime in limits.formats], limits.alpha if kind == "image" else None
+    return _present(**limits._asdict() | {"formats": formats, "alpha": alpha})
 
 
 def _list_price(row: "Model") -> dict[str, Any] | None:
@@ -311,4 +304,5 @@ def _limits_line(limits: "Limits") -> str:
     parts += [f"{span_of(limits.sides, '-')} pixels a side"] if limits.sides else []
     parts += [f"no side over {limits.stretch:g} times the other"] if limits.stretch else []
     parts += ["{:g}-{:g} s".format(*limits.seconds)] if limits.seconds else []
+    parts += [f"{limits.fps:g} or more frames a second"] if limits.fps else []
     return "; ".join(parts)
