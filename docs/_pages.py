@@ -28,6 +28,7 @@ from rawgenai import dashscope
 from rawgenai.cli import main
 from rawgenai.cli.command import Group
 from rawgenai.dashscope.budget import VIDEO_CAPS
+from rawgenai.dashscope.media_rules import span_of
 from rawgenai.dashscope.models import (
     CURRENCY,
     DEFAULT_MODELS,
@@ -38,7 +39,7 @@ from rawgenai.dashscope.models import (
     SIZES_27,
     Limits,
 )
-from rawgenai.dashscope.rules import VACE_INPUTS, named, span_of, spans
+from rawgenai.dashscope.rules import VACE_INPUTS, named, spans
 from rawgenai.dashscope.spec import INLINE, INPUTS, Input
 from rawgenai.dashscope.vace import ENDLESS, FUNCTIONS, Function, Parameter
 from rawgenai.dashscope.wire import ERROR_MESSAGES, ERRORS, HTTP_STATUSES
@@ -180,7 +181,9 @@ def limits() -> None:
         for kind, found in row.limits.items():
             models.setdefault((row.mode, kind, found), []).append(f"`{row.name}`")
     head = ("Mode", "Kind", "Formats", "Refused over", "Pixels a side", "Seconds", "Longer side", "Warned of", "Models")
-    _table(head, ((mode, kind, *_limits(kind, found), ", ".join(names)) for (mode, kind, found), names in models.items()))
+    _table(
+        head, ((mode, kind, *_limits(kind, found), ", ".join(names)) for (mode, kind, found), names in models.items())
+    )
 
 
 def _limits(kind: str, found: Limits) -> tuple[str, ...]:

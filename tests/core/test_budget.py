@@ -270,7 +270,11 @@ def test_the_caps_are_those_of_the_reference() -> None:
 REFERENCES: list[tuple[tuple[str | Media, ...], str, bool]] = [
     ((PICTURE,) * 5, "0", False),
     ((Media("a.mp4", "image/png", 1),) * 5, "0", False),  # the content says what it is
-    (("https://example.com/a.JPG?x=a.mp4", "oss://key/b.webp", "data:image/png;base64,AAAA"), "0", False),
+    (
+        ("https://example.com/a.JPG?x=a.mp4", "oss://key/b.webp", Media("data:image/png;base64,AA", "image/png", 1)),
+        "0",
+        False,
+    ),
     ((video(4.99),), "4.99", False),
     ((video(5.0),), "5", False),
     ((video(5.01),), "5", False),

@@ -6,12 +6,13 @@ Requirements", from section 2.5 of the reference, and from ruling 10, which says
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
 from test_rules import URL, legal, name_of, verdict
 
-from rawgenai.dashscope import rules
+from rawgenai.dashscope import media_rules, rules
 from rawgenai.dashscope.models import MODELS, SIZES_27, Limits, Model
 from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.message import Media
@@ -21,7 +22,7 @@ PICTURES = ("image/jpeg", "image/png", "image/bmp", "image/webp")
 CLIPS = ("video/mp4", "video/quicktime")
 SOUNDS = ("audio/wav", "audio/mpeg")
 
-# (mode, series) -> kind -> what is refused beyond, and what is warned of beyond. No row takes alpha.
+# (mode, series) -> kind -> what is refused beyond, and what is warned of beyond.
 _PLAIN = Limits(PICTURES, 10 * MB, (240, 8000), usual_sides=(360, 2000))
 _LARGE = Limits(PICTURES, 20 * MB, (240, 8000), usual_bytes=10 * MB, usual_sides=(360, 2000))
 _REF = Limits(PICTURES, 20 * MB, (240, 8000), usual_bytes=10 * MB, usual_sides=(240, 5000))
@@ -416,22 +417,22 @@ def fate_of(row: Model, field: str, kind: str, edge: Edge) -> str:
     return fate(row, field, replace(GOOD[kind], **edge.odd))
 
 
-JUDGES = [(name, judge) for name in ("FAULTS", "DOUBTS") for judge in getattr(rules, name)]
+JUDGES = [(media_rules, name, judge) for name in ("FAULTS", "DOUBTS") for judge in getattr(media_rules, name)]
 
 
 @pytest.mark.parametrize(
-    ("name", "judge"),
-    [*JUDGES, ("CHECKS", rules.check_media), ("WARNINGS", rules.warn_media)],
+    ("home", "name", "judge"),
+    [*JUDGES, (rules, "CHECKS", rules.check_media), (rules, "WARNINGS", rules.warn_media)],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_without_a_judge_some_file_meets_another_fate(
-    monkeypatch: pytest.MonkeyPatch, name: str, judge: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, home: ModuleType, name: str, judge: Callable[..., Any]
 ) -> None:
     assert wrong() == []
-    monkeypatch.setattr(rules, name, tuple(other for other in getattr(rules, name) if other is not judge))
+    monkeypatch.setattr(home, name, tuple(other for other in getattr(home, name) if other is not judge))
     assert wrong() != []
 
 
 def test_every_judge_is_asked() -> None:
-    defined = {name for name in vars(rules) if name.startswith(("fault_of_", "doubt_of_"))}
-    assert {judge.__name__ for _, judge in JUDGES} == defined
+    defined = {name for name in vars(media_rules) if name.startswith(("fault_of_", "doubt_of_"))}
+    assert {judge.__name__ for *_, judge in JUDGES} == defined

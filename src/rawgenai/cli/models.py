@@ -297,8 +297,8 @@ def _page(row: "Model") -> Any:
 
 
 def _limits_line(limits: "Limits") -> str:
+    from rawgenai.dashscope.media_rules import span_of
     from rawgenai.dashscope.models import FORMATS
-    from rawgenai.dashscope.rules import span_of
 
     parts = [", ".join(FORMATS[mime] for mime in limits.formats), f"up to {limits.bytes // 2**20} MB"]
     parts += [f"{span_of(limits.sides, '-')} pixels a side"] if limits.sides else []

@@ -19,14 +19,13 @@ from rawgenai.dashscope.models import (
     SIZES,
     Model,
 )
-from rawgenai.dashscope.rules import is_video
+from rawgenai.dashscope.rules import is_video, named_kind
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Media
 
 # References in all, images too -> the most seconds that are billed of each video among them (reference 2.3).
 VIDEO_CAPS = {1: Decimal(5), 2: Decimal("2.5"), 3: Decimal("1.65"), 4: Decimal("1.25"), 5: Decimal(1)}
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class Bill(NamedTuple):
@@ -99,7 +98,7 @@ def _reference_seconds(spec: Spec, model: Model) -> tuple[Decimal, bool]:
     local = [ref for ref in refs if isinstance(ref, Media) and ref.mime.startswith("video/")]
     lengths = [ref.seconds for ref in local]
     # What only the API will see is a video unless its name says that it is a picture; but no more than are allowed.
-    doubtful = sum(isinstance(ref, str) and not _looks_like_picture(ref) for ref in refs)
+    doubtful = sum(isinstance(ref, str) and named_kind(ref) != "image" for ref in refs)
     lengths += [None] * min(doubtful, model.max_ref_videos - len(local))
     cap = VIDEO_CAPS.get(len(refs), Decimal(0))
     billed = [cap if length is None else min(round(Decimal(length), 2), cap) for length in lengths]
@@ -125,10 +124,6 @@ _BILLED: Mapping[str, Callable[[Spec, Model], tuple[Decimal, bool]]] = {
     "whole": _whole_seconds,
     "none": lambda _spec, _model: (Decimal(0), False),
 }
-
-
-def _looks_like_picture(ref: str) -> bool:
-    return ref.startswith("data:image/") or ref.partition("?")[0].lower().endswith(_PICTURES)
 
 
 def check_budget(bill: Bill, *, max_cost: float | None = None, max_seconds: float | None = None) -> None:

@@ -4,19 +4,16 @@
 that a new model needs no new check. The order of the tuples is the order of objections (design section 2).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from rawgenai.dashscope.models import (
     AUDIO_SETTINGS,
     DEFAULT_MODELS,
     DEFAULT_RESOLUTION,
-    FORMATS,
-    MANY,
     MAX_SEED,
     MODELS,
     NEGATIVE_LIMIT,
     SHOT_TYPES,
-    Limits,
     Model,
 )
 from rawgenai.dashscope.spec import Spec, media_of
@@ -430,150 +427,44 @@ def check_refs(spec: Spec, model: Model) -> Objection | None:
 
 
 def is_video(ref: str | Media) -> bool:
-    """Tell a video from an image: by what it is once loaded, until then by its name."""
+    """Tell a video from all else, as ``kind_of`` does."""
     return kind_of(ref) == "video"
 
 
 def kind_of(ref: str | Media) -> str:
-    """Say whether a reference is an image, a video or a sound: by what it is once loaded, until then by its name."""
+    """Say whether a reference is an image, a video or a sound: by what it is once loaded, until then by its name.
+
+    Where its name does not say, it is called an image.
+    """
     if isinstance(ref, Media):
         return ref.mime.partition("/")[0]
-    return next((kind for kind, names in _NAMES.items() if _named_as(ref, names)), "image")
+    return named_kind(ref) or "image"
 
 
-_NAMES = {
+def named_kind(url: str) -> str | None:
+    """Say by its name whether a URL is of an image, a video or a sound; None where it does not say."""
+    name = url.partition("?")[0].lower() if "://" in url else ""
+    return next((kind for kind, endings in _ENDINGS.items() if name.endswith(endings)), None)
+
+
+_ENDINGS = {
     "image": (".jpg", ".jpeg", ".png", ".bmp", ".webp"),
     "video": (".mp4", ".mov"),
     "audio": (".wav", ".mp3"),
 }
 
 
-def _named_as(ref: str, names: tuple[str, ...]) -> bool:
-    return "://" in ref and ref.partition("?")[0].lower().endswith(names)
-
-
-def fault_of_format(leaf: Media, limits: Limits) -> str | None:
-    """The content is in a format that the model takes."""
-    if leaf.mime not in limits.formats:
-        return f"is {_format(leaf.mime)}; {_listed(FORMATS[mime] for mime in limits.formats)} are accepted"
-    return None
-
-
-def fault_of_bytes(leaf: Media, limits: Limits) -> str | None:
-    """It is not too large."""
-    return f"has {_mb(leaf.size)}; the limit is {_mb(limits.bytes)}" if leaf.size > limits.bytes else None
-
-
-def fault_of_sides(leaf: Media, limits: Limits) -> str | None:
-    """Each side has enough pixels, and not too many."""
-    return _beyond_sides(leaf, limits.sides)
-
-
-def fault_of_stretch(leaf: Media, limits: Limits) -> str | None:
-    """Its shape is not too long."""
-    if limits.stretch is None or max(leaf.width, leaf.height) <= limits.stretch * min(leaf.width, leaf.height):
-        return None
-    return f"is {leaf.width}x{leaf.height} pixels; no side may be over {limits.stretch:g} times the other"
-
-
-def fault_of_alpha(leaf: Media, limits: Limits) -> str | None:
-    """It has no transparency where none is taken."""
-    return "has a transparency channel, which is not accepted" if leaf.alpha and not limits.alpha else None
-
-
-def fault_of_seconds(leaf: Media, limits: Limits) -> str | None:
-    """It is long enough, and not too long."""
-    if limits.seconds is None or leaf.seconds is None:
-        return None
-    least, most = limits.seconds
-    if least <= leaf.seconds <= most:
-        return None
-    return f"is {leaf.seconds:.2f} s long; {least:g} to {most:g} s are accepted"
-
-
-def fault_of_fps(leaf: Media, limits: Limits) -> str | None:
-    """It has enough frames a second."""
-    if limits.fps is None or leaf.fps is None or leaf.fps >= limits.fps - _FPS_LENIENCE:
-        return None
-    return f"has {leaf.fps:.2f} frames a second; {limits.fps:g} or more are accepted"
-
-
-_FPS_LENIENCE = 0.1  # an average over few frames is no round number
-
-
-def doubt_of_bytes(leaf: Media, limits: Limits) -> str | None:
-    """It is not larger than the specification says."""
-    if limits.usual_bytes is None or leaf.size <= limits.usual_bytes:
-        return None
-    return f"has {_mb(leaf.size)}; over {_mb(limits.usual_bytes)} some models refuse it"
-
-
-def doubt_of_sides(leaf: Media, limits: Limits) -> str | None:
-    """Its sides are not beyond what the specification says."""
-    beyond = _beyond_sides(leaf, limits.usual_sides)
-    return beyond and f"{beyond} by the specification; it is sent all the same"
-
-
-def doubt_of_seconds(leaf: Media, limits: Limits) -> str | None:
-    """Its length is known, where it matters."""
-    if limits.seconds is None or leaf.seconds is not None:
-        return None
-    return f"does not say how long it is; {limits.seconds[0]:g} to {limits.seconds[1]:g} s are accepted"
-
-
-def _beyond_sides(leaf: Media, sides: tuple[int, int] | None) -> str | None:
-    if (
-        sides is None
-        or not leaf.width
-        or (min(sides) <= leaf.width <= max(sides) and min(sides) <= leaf.height <= max(sides))
-    ):
-        return None
-    return f"is {leaf.width}x{leaf.height} pixels; {span_of(sides)} a side are accepted"
-
-
-def span_of(sides: tuple[int, int], dash: str = " to ") -> str:
-    """Write how many pixels a side may have: ``"240 to 8000"``, or ``"300 or more"`` where no most is known."""
-    return f"{sides[0]} or more" if sides[1] >= MANY else f"{sides[0]}{dash}{sides[1]}"
-
-
-def _mb(size: int) -> str:
-    return f"{-(-size * 100 // (1024 * 1024)) / 100:g} MB"  # rounded up: what is over a limit looks it
-
-
-def _format(mime: str) -> str:
-    return FORMATS.get(mime) or mime.rpartition("/")[2].upper()
-
-
-FAULTS: tuple[Callable[[Media, Limits], str | None], ...] = (
-    fault_of_format,
-    fault_of_bytes,
-    fault_of_sides,
-    fault_of_stretch,
-    fault_of_alpha,
-    fault_of_seconds,
-    fault_of_fps,
-)
-DOUBTS: tuple[Callable[[Media, Limits], str | None], ...] = (doubt_of_bytes, doubt_of_sides, doubt_of_seconds)
-
-
 def check_media(spec: Spec, model: Model) -> Objection | None:
     """Each local file is what the model takes, by the limits in its row."""
-    return next(_said_of_media(spec, model, FAULTS), None)
+    if not _names_files(spec):
+        return None
+    from rawgenai.dashscope import media_rules
+
+    return media_rules.check(spec, model)
 
 
-def _said_of_media(
-    spec: Spec, model: Model, judges: tuple[Callable[[Media, Limits], str | None], ...]
-) -> Iterator[Objection]:
-    for row, leaf in media_of(spec):
-        if isinstance(leaf, Media):
-            limits = model.limits.get(leaf.mime.partition("/")[0])
-            if limits is None:  # nothing is known; the API decides
-                continue
-            name = "its data URI" if leaf.path.startswith("data:") else repr(leaf.path)
-            for judge in judges:
-                said = judge(leaf, limits)
-                if said is not None:
-                    yield Objection(row.invalid, f"{row.flag}: {name} {said}")
+def _names_files(spec: Spec) -> bool:
+    return any(isinstance(leaf, Media) for _, leaf in media_of(spec))
 
 
 # --- warnings: what the API accepts, though it hardly does what was meant -----------------------------------------
@@ -643,8 +534,7 @@ def warn_refs(spec: Spec, model: Model) -> Objection | None:
     """A reference whose name does not say what it is, where the request must, is called an image."""
     if model.dialect != "media":
         return None
-    known = sum(_NAMES.values(), ())
-    unknown = [ref for ref in spec.refs or () if isinstance(ref, str) and "://" in ref and not _named_as(ref, known)]
+    unknown = [ref for ref in spec.refs or () if isinstance(ref, str) and "://" in ref and named_kind(ref) is None]
     if not unknown:
         return None
     message = f"--ref {unknown[0][:80]!r} does not say by its name what it is; it is sent as an image"
@@ -653,8 +543,11 @@ def warn_refs(spec: Spec, model: Model) -> Objection | None:
 
 def warn_media(spec: Spec, model: Model) -> Objection | None:
     """Each local file is also within the narrower limits of the specification (ruling 10), and its length is known."""
-    said = list(_said_of_media(spec, model, DOUBTS))
-    return Objection(said[0].code, "; ".join(one.message for one in said)) if said else None
+    if not _names_files(spec):
+        return None
+    from rawgenai.dashscope import media_rules
+
+    return media_rules.warn(spec, model)
 
 
 # --- the region, once it is known --------------------------------------------------------------------------------
