@@ -1,6 +1,6 @@
 """Fetch a clip: its bytes gather in a part file, resumed where they stopped, until they are a whole MP4.
 
-What an answer of the clip's host means is judged in wire.py; one attempt is made by http.py. These are the loops.
+What an answer of the clip's host means is judged in oss.py; one attempt is made by http.py. These are the loops.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rawgenai import files, media
-from rawgenai.dashscope import wire
+from rawgenai.dashscope import oss, wire
 from rawgenai.dashscope.exchange import ATTEMPTS, PATIENCE, interruptible
 from rawgenai.dashscope.recording import Progress
 from rawgenai.message import NotSent, Response, Send, Unknown
@@ -43,17 +43,17 @@ def fetch(
     while True:
         fetched = _gather(url, target, task_id, send, progress, sleep=sleep, clock=clock, now=now)
         if fetched.part is None:
-            event, fault = wire.clip_event(fetched.answer), None
+            event, fault = oss.clip_event(fetched.answer), None
         else:
             event, fault = "spoiled", fetched.fault or media.mp4_fault(fetched.part, sized=fetched.sized)
             if fault is None:
                 return fetched.part
             os.remove(fetched.part)
         if not chances.get(event):
-            raise wire.download_failure(fetched.answer, url, fault)
+            raise oss.download_failure(fetched.answer, url, fault)
         chances[event] -= 1
         if event == "moved":
-            url = wire.redirected(fetched.answer, url)
+            url = oss.redirected(fetched.answer, url)
         elif event == "gone":
             url = clip_url()  # while a task lives, its clip can get a fresh URL
 
@@ -80,7 +80,7 @@ def _gather(
         try:
             fetched = interruptible(lambda: http.download(send, url, target, task_id, progress))
             outcome: Response | NotSent | Unknown = fetched.answer
-            if fetched.part is not None or not wire.may_resume(outcome):
+            if fetched.part is not None or not oss.may_resume(outcome):
                 return fetched
         except (NotSent, Unknown) as fate:
             outcome = fate
@@ -90,8 +90,8 @@ def _gather(
         tries += 1
         asked = wire.retry_after(outcome.headers, now()) if isinstance(outcome, Response) else None
         patient = tries < ATTEMPTS and cuts < CUTS and clock() - moment + (asked or 0) < PATIENCE
-        if not wire.may_resume(outcome) or not patient:
-            raise wire.download_failure(outcome, url)
+        if not oss.may_resume(outcome) or not patient:
+            raise oss.download_failure(outcome, url)
         sleep(max(2.0 ** (tries - 2), asked or 0))
 
 

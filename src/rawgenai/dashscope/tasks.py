@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rawgenai import config, files
 from rawgenai.config import EMULATOR, Settings
-from rawgenai.dashscope import downloading, loading, origin, submitting, waiting, wire
+from rawgenai.dashscope import downloading, loading, origin, oss, submitting, waiting, wire
 from rawgenai.dashscope.exchange import answer_of, exchange, explained, interruptible
 from rawgenai.dashscope.recording import Means, Progress, Warn, note, note_file, recorded, silent, warned
 from rawgenai.dashscope.spec import Spec
@@ -294,7 +294,7 @@ def download(
         nonlocal latest, task
         latest = task or status(task_id, settings=settings, send=asking, ledger=ledger, warn=warn, sleep=sleep)
         task = None  # what is known already serves once
-        return wire.clip_url(latest, settings.base_url)
+        return oss.clip_url(latest, settings.base_url)
 
     try:
         with files.only_writer(target):

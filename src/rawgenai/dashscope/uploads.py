@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rawgenai import config, files, media
 from rawgenai.config import Settings
-from rawgenai.dashscope import wire
+from rawgenai.dashscope import oss, wire
 from rawgenai.dashscope.exchange import ATTEMPTS, answer_of, exchange, explained, interruptible, outcome_of
 from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.spec import Input, Spec, with_media
@@ -84,15 +84,15 @@ def _upload_one(
         # Always a new name: an upload whose answer was lost may have taken the old one.
         name = f"{os.urandom(16).hex()}{media.extension(leaf.mime)}"
         try:
-            outcome = outcome_of(send, wire.upload_request(policy, leaf, name, tally.counter(leaf)))
-            fault = wire.upload_fault(outcome, leaf)
+            outcome = outcome_of(send, oss.upload_request(policy, leaf, name, tally.counter(leaf)))
+            fault = oss.upload_fault(outcome, leaf)
         except OSError as error:
             message = f"{row.flag} {leaf.path[:200]!r} cannot be read: {files.reason(error)}"
             raise RawgenaiError(row.unreadable, message) from error
         if fault is None:
-            return wire.oss_url(policy, name)
+            return oss.oss_url(policy, name)
         expired = isinstance(outcome, Response) and outcome.status == 403
-        if attempt == ATTEMPTS or not wire.may_upload_again(outcome) or (expired and renewed):
+        if attempt == ATTEMPTS or not oss.may_upload_again(outcome) or (expired and renewed):
             raise fault
         sleep(0.5 * 2**attempt)
         policy = leave.policy(refused=policy if expired else None)
@@ -143,7 +143,7 @@ def _ask(model: Model, send: Send, settings: Settings, sleep: Callable[[float], 
     response = answer_of(interruptible(lambda: exchange(send, wire.policy_request(model), sleep=sleep)))
     try:
         policy = wire.parse_policy(response)
-        host = wire.checked_url(policy.host, settings.base_url, aliyun=True)
+        host = oss.checked_url(policy.host, settings.base_url, aliyun=True)
     except ValueError as error:
         raise RawgenaiError("connection_error", f"upload refused: {error}", final=True) from error
     except RawgenaiError as error:
