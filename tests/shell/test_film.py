@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import av
@@ -38,6 +39,7 @@ from footage import (
 from rawgenai import film, media
 from rawgenai.emulator.render import BARS, draw
 from rawgenai.errors import RawgenaiError
+from rawgenai.film import pictures, planning, probing, sounds
 
 pytestmark = pytest.mark.slow  # clips are encoded: half a minute; tests/cli/test_video.py joins some by default
 
@@ -94,9 +96,9 @@ def test_ten_clips_keep_their_frames_their_times_and_their_sound_in_step(tmp_pat
 
 def test_clips_that_reorder_frames_further_follow_those_that_do_not(tmp_path: Path) -> None:
     """Such clips differ in their settings too, unless somebody wrote them alike: then the times are mended."""
-    probes = [film._probe(make(tmp_path / f"{n}.mp4", mark=n, bframes=n, sound=None)) for n in (0, 3, 0)]
+    probes = [probing.probe(make(tmp_path / f"{n}.mp4", mark=n, bframes=n, sound=None)) for n in (0, 3, 0)]
     alike = [probe._replace(picture=probes[0].picture) for probe in probes]
-    film._write(str(tmp_path / "film.mp4"), film._plan(alike, None, 0, lambda _: None))
+    film._write(str(tmp_path / "film.mp4"), planning.plan(alike, None, 0, lambda _: None))
     with av.open(str(tmp_path / "film.mp4")) as container:
         packets = [(packet.dts, packet.pts) for packet in container.demux(video=0) if packet.dts is not None]
     assert len(packets) == 153
@@ -275,10 +277,12 @@ CONFIGURATIONS = [  # AudioSpecificConfig in hex, and whether it is AAC-LC alone
 @pytest.mark.parametrize(("settings", "plain"), CONFIGURATIONS)
 def test_only_plain_aac_is_copied(settings: str, plain: bool) -> None:
     assert (
-        film.Sound("aac", RATE, "stereo", bytes.fromhex(settings.ljust(len(settings) + len(settings) % 2, "0"))).plain
+        probing.Sound(
+            "aac", RATE, "stereo", bytes.fromhex(settings.ljust(len(settings) + len(settings) % 2, "0"))
+        ).plain
         is plain
     )
-    assert not film.Sound("mp3", RATE, "stereo", bytes.fromhex("1190")).plain
+    assert not probing.Sound("mp3", RATE, "stereo", bytes.fromhex("1190")).plain
 
 
 def test_sound_that_silence_cannot_be_put_into_is_encoded(tmp_path: Path) -> None:
@@ -411,7 +415,7 @@ def test_a_crossfade_blends_sound_in_step_with_the_picture(tmp_path: Path) -> No
 
 def test_the_shares_of_a_fade_add_up(tmp_path: Path) -> None:
     old, new = array("f", [1.0] * 8).tobytes(), array("f", [0.0] * 8).tobytes()
-    faded = [value for step in range(4) for value in array("f", film._faded(old, new, step / 4, 1 / 4))]
+    faded = [value for step in range(4) for value in array("f", sounds.faded(old, new, step / 4, 1 / 4))]
     assert faded == pytest.approx([1 - i / 32 for i in range(32)])
 
 
@@ -482,7 +486,7 @@ def number_of(clip: str, folder: Path) -> int:
     assert (image.format, image.mode, image.size) == ("PNG", "RGB", (256, 144))
     with av.open(clip) as container:
         *_, last = container.decode(video=0)
-    assert image.tobytes() == film._picture_of(last).tobytes()
+    assert image.tobytes() == pictures.image_of(last).tobytes()
     luma = image.convert("L")
     found = [luma.getpixel(((2 * bit + 1) * 8, 72)) for bit in range(11)]
     return sum((isinstance(shade, int) and shade > 125) << bit for bit, shade in enumerate(found))
@@ -554,10 +558,10 @@ def test_an_output_that_is_an_input_is_refused_and_the_input_stays(tmp_path: Pat
     assert clip.read_bytes() == before
 
 
-@pytest.mark.parametrize("at", ["_length_of", "_timed", "_hush"])
+@pytest.mark.parametrize(("home", "at"), [(film, "_length_of"), (pictures, "timed"), (sounds, "_hush")])
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
 def test_whatever_stops_a_join_leaves_the_old_film_and_no_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, stop: type[BaseException]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: ModuleType, at: str, stop: type[BaseException]
 ) -> None:
     clip, out = make(tmp_path / "a.mp4"), tmp_path / "film.mp4"
     out.write_bytes(b"the old one")
@@ -565,9 +569,9 @@ def test_whatever_stops_a_join_leaves_the_old_film_and_no_part(
     def halt(*_: Any) -> Any:
         raise stop
 
-    monkeypatch.setattr(film, at, halt)
+    monkeypatch.setattr(home, at, halt)
     with pytest.raises(stop):
-        film.join([clip, clip], str(out), crossfade=0.1 if at == "_timed" else 0)
+        film.join([clip, clip], str(out), crossfade=0.1 if home is pictures else 0)
     assert out.read_bytes() == b"the old one"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp4", "film.mp4"]
 
