@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cogapp import Cog  # type: ignore[import-untyped]  # it has no types
 
 from rawgenai import cli
 from rawgenai.cli.command import Group
+from rawgenai.dashscope.spec import Spec, Vace
 from rawgenai.errors import CODES, RawgenaiError
 
 ROOT = Path(__file__).parents[1]
@@ -225,6 +227,11 @@ def test_the_search_for_variables_finds_some() -> None:
 def test_a_variable_that_the_source_reads_is_in_the_usage_pages_table(variable: str) -> None:
     table = read(DOCS / "usage.md").partition("## Every variable")[2]
     assert f"`{variable}`" in table
+
+
+@pytest.mark.parametrize("field", [*(field.name for field in fields(Spec)[1:]), *Vace._fields[1:]])
+def test_a_named_field_of_a_spec_is_on_the_library_page(field: str) -> None:
+    assert re.search(rf"`{field}`|\b{field}=", read(DOCS / "python.md").partition("## Films")[0])
 
 
 def test_the_architecture_page_names_every_module() -> None:

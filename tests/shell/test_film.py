@@ -276,12 +276,8 @@ CONFIGURATIONS = [  # AudioSpecificConfig in hex, and whether it is AAC-LC alone
 
 @pytest.mark.parametrize(("settings", "plain"), CONFIGURATIONS)
 def test_only_plain_aac_is_copied(settings: str, plain: bool) -> None:
-    assert (
-        probing.Sound(
-            "aac", RATE, "stereo", bytes.fromhex(settings.ljust(len(settings) + len(settings) % 2, "0"))
-        ).plain
-        is plain
-    )
+    data = bytes.fromhex(settings.ljust(len(settings) + len(settings) % 2, "0"))
+    assert probing.Sound("aac", RATE, "stereo", data).plain is plain
     assert not probing.Sound("mp3", RATE, "stereo", bytes.fromhex("1190")).plain
 
 
