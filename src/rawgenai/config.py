@@ -77,6 +77,10 @@ def is_stand_in(base_url: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine; stricter than message.is_loopback.
+
+    Names below localhost are left to a resolver, which may ask the network for them; the key would go where it says.
+    """
     from ipaddress import ip_address
 
     try:

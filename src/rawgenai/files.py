@@ -72,7 +72,7 @@ def read_prompt(source: str, stdin: BinaryIO | None = None) -> str:
     stdin), invalid_prompt, invalid_usage (a folder, or unreadable).
     """
     if source != "-":
-        return _decode(_read_prompt_file(source))
+        return _decode(_read_file(source, "--prompt-file", MAX_PROMPT))
     if stdin is None:
         if not stdin_is_given():
             raise RawgenaiError("missing_prompt", "the prompt '-' means stdin, and stdin is neither a pipe nor a file")
@@ -81,10 +81,6 @@ def read_prompt(source: str, stdin: BinaryIO | None = None) -> str:
         return _decode(stdin.read(MAX_PROMPT + 1))
     except OSError as error:
         raise RawgenaiError("invalid_usage", f"the prompt cannot be read from stdin: {reason(error)}") from error
-
-
-def _read_prompt_file(path: str) -> bytes:
-    return _read_file(path, "--prompt-file", MAX_PROMPT)
 
 
 def _read_file(path: str, flag: str, most: int) -> bytes:

@@ -12,12 +12,7 @@ class Region(NamedTuple):
 
     name: str  # what we call it
     id: str  # what the API calls it; a part of the hosts of its workspaces
-    host: str | None  # of its shared endpoint
-
-    @property
-    def needs_workspace(self) -> bool:
-        """Whether only the workspaces have hosts there."""
-        return self.host is None
+    host: str | None  # of its shared endpoint; None where only the workspaces have hosts
 
     def base_url(self, workspace: str | None = None) -> str | None:
         """Its base URL: the workspace's, where one is given, else the shared one; None where there is none."""

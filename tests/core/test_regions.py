@@ -19,7 +19,7 @@ ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in HOSTS.strip(
 @pytest.mark.parametrize(("name", "id_", "shared", "workspace"), ROWS)
 def test_a_region_has_the_hosts_of_the_reference(name: str, id_: str, shared: str, workspace: str) -> None:
     row = REGIONS[name]
-    assert (row.name, row.id, row.needs_workspace) == (name, id_, shared == "-")
+    assert (row.name, row.id, row.host is None) == (name, id_, shared == "-")
     assert row.base_url() == (None if shared == "-" else f"https://{shared}/api/v1")
     assert row.base_url("ws-1") == f"https://{workspace}/api/v1"
 

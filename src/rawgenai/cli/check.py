@@ -29,7 +29,7 @@ def check(*, region: str | None, all_regions: bool, as_json: bool) -> dict[str, 
     settings = config.load(region=region)
     streams.emulated(settings.base_url)
     found = checking.check(all_regions=all_regions, settings=settings)
-    emulated = checking.is_emulated(found)
+    emulated = found.base_url == config.EMULATOR
     if as_json or not streams.is_screen():
         return envelope.success(**found._asdict(), emulator=emulated or None, reachable=True, accepted=True)
     rows = [

@@ -6,7 +6,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command
-from rawgenai.cli.flags import asking, checked_key, spec_of
+from rawgenai.cli.flags import asking, checked_key, ready, spec_of
 from rawgenai.cli.region import regional, words
 
 _EXAMPLES = """\b
@@ -45,19 +45,9 @@ def create(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import roster, rules
-
     key = checked_key(idempotency_key, no_ledger=no_ledger)
     spec = spec_of(prompt, prompt_file, refs, given)
-    roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
-    from rawgenai.dashscope import loading
-
-    spec, model, _ = loading.prepare(spec, strict=strict)
-    from rawgenai import config, envelope
-
-    settings = config.load(region=region)
-    spec, model = roster.spelled(spec, model, settings.region)
-    rules.judge_region(model, settings.region, settings.named_region, strict=strict)
+    spec, model, settings = ready(spec, region, strict=strict)
     warn = streams.warner(quiet=quiet)
     if max_cost is not None or max_seconds is not None or dry_run is not None:
         from rawgenai.dashscope import budget
@@ -68,6 +58,7 @@ def create(
             from rawgenai.cli import dryrun
 
             return dryrun.answer(spec, settings, dry_run, bill, quiet=quiet)
+    from rawgenai import envelope
     from rawgenai.dashscope import tasks
     from rawgenai.ledger import Ledger
 

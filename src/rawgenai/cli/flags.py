@@ -1,4 +1,4 @@
-"""The flags that `create` and `generate` share: what is asked for, and what it may cost."""
+"""The flags that `create` and `generate` share, and the way from them to a Spec that may be sent."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +10,8 @@ from rawgenai.cli.command import Option, integer
 from rawgenai.secret import ENVIRON
 
 if TYPE_CHECKING:
+    from rawgenai.config import Settings
+    from rawgenai.dashscope.models import Model
     from rawgenai.dashscope.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -134,3 +136,26 @@ def spec_of(
     if stdin and prompt is None and prompt_file is None and files.stdin_is_given():
         prompt_file = "-"
     return Spec(prompt, prompt_file=prompt_file, refs=refs or None, **given)
+
+
+def ready(
+    spec: "Spec", region: str | None, *, strict: bool, output: str | None = None
+) -> tuple["Spec", "Model", "Settings"]:
+    """Check a Spec, load what it names, and hold it to the region that will be asked: all that is done before sending.
+
+    Raises RawgenaiError with the first objection.
+    """
+    from rawgenai.dashscope import roster, rules
+
+    roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    from rawgenai import config, files
+    from rawgenai.dashscope import loading
+    from rawgenai.dashscope.spec import paths_of
+
+    if output is not None:
+        files.refuse_own_input(output, paths_of(spec))
+    spec, model, _ = loading.prepare(spec, strict=strict)
+    settings = config.load(region=region)
+    spec, model = roster.spelled(spec, model, settings.region)
+    rules.judge_region(model, settings.region, settings.named_region, strict=strict)
+    return spec, model, settings

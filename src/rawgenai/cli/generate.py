@@ -10,7 +10,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command, Option
-from rawgenai.cli.flags import asking, checked_key, number, spec_of
+from rawgenai.cli.flags import asking, checked_key, number, ready, spec_of
 from rawgenai.cli.region import regional
 from rawgenai.cli.wait import how_to_go_on
 from rawgenai.cli.watching import Display, Stages, Watch
@@ -96,8 +96,6 @@ def generate(
 
     The PROMPT is the argument, else --prompt-file, else stdin where it is a pipe or a file; - is stdin.
     """
-    from rawgenai.dashscope import roster, rules
-
     warn = streams.warner(quiet=quiet)
     key = checked_key(idempotency_key, no_ledger=no_ledger)
     normalized = None
@@ -108,19 +106,7 @@ def generate(
         normalized, spec, warnings = _read_request(request)
         for warning in warnings:
             warn(warning)
-    roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
-    from rawgenai import files
-    from rawgenai.dashscope import loading
-    from rawgenai.dashscope.spec import paths_of
-
-    if output is not None:
-        files.refuse_own_input(output, paths_of(spec))
-    spec, model, _ = loading.prepare(spec, strict=strict)
-    from rawgenai import config
-
-    settings = config.load(region=region)
-    spec, model = roster.spelled(spec, model, settings.region)
-    rules.judge_region(model, settings.region, settings.named_region, strict=strict)
+    spec, model, settings = ready(spec, region, strict=strict, output=output)
     from rawgenai.dashscope import budget
 
     bill = budget.bill(spec, model, settings.base_url, region=settings.region)

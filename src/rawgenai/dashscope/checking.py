@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from rawgenai import config, regions
-from rawgenai.config import EMULATOR, Settings
+from rawgenai.config import Settings
 from rawgenai.dashscope import tasks, wire
 from rawgenai.dashscope.exchange import answer_of, exchange, explained, interruptible
 from rawgenai.errors import RawgenaiError
@@ -104,8 +104,3 @@ def _command(url: str, source: str) -> str:
     command = f"`rawgenai config set dashscope_base_url {url}`"
     kind, _, variable = source.partition(" ")
     return f"{command}, and unset {variable}, which wins over it" if kind == "environment" else command
-
-
-def is_emulated(found: Checked) -> bool:
-    """Tell whether the emulator answered."""
-    return found.base_url == EMULATOR

@@ -133,7 +133,7 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
 
     name: str  # as the API spells it
     mode: str  # a key of MODES
-    series: str  # its family: wan2.6, wan2.5, wan2.2, wanx2.1
+    series: str  # its family, as in wan2.6; both spellings of a 2.1 model have wanx2.1
     resolutions: tuple[str, ...]  # tiers on offer, keys of SIZES
     durations: tuple[int, ...]  # whole seconds on offer
     prompt_limit: int  # characters that the API reads; the rest is cut in silence

@@ -243,23 +243,6 @@ def named(model: Model, combination: tuple[str, ...]) -> str:
 _ALONE = "a prompt alone"
 
 
-# Field -> its flag, and the feature of the models that take it.
-_ONLY_SOME = {
-    "negative": ("--negative", "negative"),
-    "audio_setting": ("--audio-setting", "audio_setting"),
-    "ref_voices": ("--ref-voice", "voices"),
-}
-
-
-def check_only_some(spec: Spec, model: Model) -> Objection | None:
-    """What only some models know is not for the others."""
-    for name, (flag, feature) in _ONLY_SOME.items():
-        if getattr(spec, name) is not None and feature not in model.features:
-            others = f", only for {_with(feature)}" if name != "negative" else ""  # which nearly all take
-            return Objection("invalid_usage", f"{flag} is not for {model.name}{others}")
-    return None
-
-
 def check_vace(spec: Spec, model: Model) -> Objection | None:  # noqa: ARG001 - all checks are called alike
     """A function of vace is one that there is, has what it needs, and nothing that it does not take."""
     if spec.vace is None:
@@ -363,25 +346,23 @@ def _with(feature: str) -> str:
     return _listed(model.name for model in MODELS.values() if feature in model.features)
 
 
-def check_audio(spec: Spec, model: Model) -> Objection | None:
-    """--audio is for models that are told whether to make sound."""
-    if spec.audio and "audio" not in model.features:
-        return Objection("incompatible_audio", f"--audio is not for {model.name}, only for {_with('audio')}")
-    return None
+# Field -> the feature of the models that take it, and the code of its own.
+_BY_FEATURE = {
+    "audio": ("audio", "incompatible_audio"),
+    "no_audio": ("no_audio", "incompatible_no_audio"),
+    "audio_url": ("audio_url", "incompatible_audio_url"),
+    "negative": ("negative", "invalid_usage"),
+    "audio_setting": ("audio_setting", "invalid_usage"),
+    "ref_voices": ("voices", "invalid_usage"),
+}
 
 
-def check_no_audio(spec: Spec, model: Model) -> Objection | None:
-    """--no-audio is for models whose sound can be switched off by it."""
-    if spec.no_audio and "no_audio" not in model.features:
-        return Objection("incompatible_no_audio", f"--no-audio is not for {model.name}, only for {_with('no_audio')}")
-    return None
-
-
-def check_audio_url(spec: Spec, model: Model) -> Objection | None:
-    """--audio-url is for models that take a sound file."""
-    if spec.audio_url is not None and "audio_url" not in model.features:
-        message = f"--audio-url is not for {model.name}, only for {_with('audio_url')}"
-        return Objection("incompatible_audio_url", message)
+def check_features(spec: Spec, model: Model) -> Objection | None:
+    """What only some models know is not for the others."""
+    for name, (feature, code) in _BY_FEATURE.items():
+        if getattr(spec, name) not in (None, False) and feature not in model.features:
+            others = f", only for {_with(feature)}" if name != "negative" else ""  # which nearly all take
+            return Objection(code, f"{flag_of(name)} is not for {model.name}{others}")
     return None
 
 
@@ -600,12 +581,9 @@ CHECKS: tuple[Callable[[Spec, Model], Objection | None], ...] = (
     check_resolution,
     check_size,
     check_duration,
-    check_audio,
-    check_no_audio,
-    check_audio_url,
+    check_features,
     check_shot_type,
     check_prompt_extend,
-    check_only_some,
     check_refs,
     check_media,
 )

@@ -185,30 +185,21 @@ def _no_constant(name: str) -> None:
 
 
 def _inspect(desk: Desk, body: Any, row: Model) -> list["Seen"]:
-    """Look at the media that came along or was uploaded."""
-    from rawgenai.emulator import bodies, inputs
+    """Look at the media that came along or was uploaded, and compare them where they must fit together."""
+    from rawgenai.emulator import bodies, inputs, vace
 
     try:
         seen = inputs.inspect(body.input, row.limits, desk.store.uploaded_file)
         inputs.check_videos(seen, bodies.count_named_videos(body), row.max_ref_videos)
+        if row.dialect == "vace":
+            vace.check_seen(body, seen)
     except inputs.Unfit as unfit:
         raise Refused(unfit.code, unfit.message, 400) from None
-    if row.dialect == "vace":
-        _compare(body, seen)
     if row.total_seconds is not None:
         videos = sum(one.seconds or 0 for one in seen if one.field == "reference_video")
         if videos and videos + series.seconds_of(body, row, seen) > row.total_seconds:
             raise Refused("InvalidParameter", f"The videos must be at most {row.total_seconds}s long in all.")
     return seen
-
-
-def _compare(body: Any, seen: list["Seen"]) -> None:
-    from rawgenai.emulator import inputs, vace
-
-    try:
-        vace.check_seen(body, seen)
-    except inputs.Unfit as unfit:
-        raise Refused(unfit.code, unfit.message, 400) from None
 
 
 def _book(desk: Desk, body: Any, row: Model, seen: list["Seen"]) -> Answer:
