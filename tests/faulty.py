@@ -105,11 +105,6 @@ class _Handler(socketserver.BaseRequestHandler):
             self.request.close()
 
 
-def read_request(connection: socket.socket) -> bytes:
-    """Read one request, with the body that its Content-Length announces; less where the client stops, or wants TLS."""
-    return read_rest(connection, read_head(connection))
-
-
 def read_head(connection: socket.socket) -> bytes:
     """Read a request's head, and what came with it of the body."""
     data = b""

@@ -1,12 +1,15 @@
 """What a whole process costs: instructions, CPU seconds, resident memory. Linux and macOS."""
 
+import json
 import os
 import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from shutil import which
 from typing import NamedTuple
 
@@ -41,6 +44,23 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> Usage:
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB elsewhere
     wall = time.perf_counter() - start
     return Usage(used.ru_utime + used.ru_stime, wall, used.ru_maxrss / unit, process.returncode, out)
+
+
+@contextmanager
+def emulator(folder: Path, environ: Mapping[str, str], seconds: float) -> Iterator[str]:
+    """Serve the emulator, whose tasks take ``seconds``, from a process of its own; its base URL."""
+    command = (sys.executable, "-m", "rawgenai", "dashscope", "emulator", "--state", str(folder / "emulator"))
+    with subprocess.Popen(
+        command,
+        env={**environ, "RAWGENAI_EMULATOR_SECONDS": str(seconds)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            yield json.loads(process.stdout.readline() if process.stdout else "")["base_url"]
+        finally:
+            process.terminate()
 
 
 def ratios(commands: Sequence[Sequence[str]], yardstick: Sequence[str], environ: Mapping[str, str]) -> list[float]:

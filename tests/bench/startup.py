@@ -3,17 +3,14 @@
 Ratios of whole processes with compiled modules. It prints and never gates: the exit status is 0.
 """
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
-from measuring import RAWGENAI, ratios, report, run, unit
+from measuring import RAWGENAI, emulator, ratios, report, run, unit
 
 CREATE = ("dashscope", "video", "create")
 LOCAL = {  # target: times `import click`
@@ -44,7 +41,7 @@ def main() -> None:
         if official is None:
             print("\nstatus: not compared, as the official CLI is not installed (uv run --group sdk)")
             return
-        with _emulator(Path(folder), environ) as base_url:
+        with emulator(Path(folder), environ, 0) as base_url:  # each poll moves a task on
             environ |= {"DASHSCOPE_API_KEY": "sk-bench"}
             environ |= {"DASHSCOPE_BASE_URL": base_url, "DASHSCOPE_HTTP_BASE_URL": base_url}
             task_id = json.loads(run((*RAWGENAI, *CREATE, "A kitten"), environ).out)["task_id"]
@@ -59,20 +56,6 @@ def main() -> None:
         "Times the official `dashscope video-synthesis fetch`, same server, same task",
         [("rawgenai dashscope video status", figure, STATUS_TARGET)],
     )
-
-
-@contextlib.contextmanager
-def _emulator(folder: Path, environ: dict[str, str]) -> Iterator[str]:
-    """Serve the emulator from a process of its own, and give its base URL."""
-    command = (sys.executable, "-m", "rawgenai", "dashscope", "emulator", "--state", str(folder / "emulator"))
-    environ = {**environ, "RAWGENAI_EMULATOR_SECONDS": "0"}  # each poll moves a task on
-    with subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            yield json.loads(process.stdout.readline() if process.stdout else "")["base_url"]
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

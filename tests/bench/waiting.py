@@ -12,11 +12,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from measuring import RAWGENAI, run
+from measuring import RAWGENAI, emulator, run
 
 VIDEO = (*RAWGENAI, "dashscope", "video")
 LOOKS = 24  # at a task of five minutes (faults, section 2)
@@ -32,7 +31,7 @@ def main() -> None:
         environ = {name: os.environ[name] for name in names} | {"TERM": "xterm", "DASHSCOPE_API_KEY": "sk-bench"}
         environ |= {"HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
         seconds = SECONDS if real else LOOKS * 0.1
-        with _emulator(Path(folder), environ, seconds) as base_url:
+        with emulator(Path(folder), environ, seconds) as base_url:
             environ["DASHSCOPE_BASE_URL"] = base_url
             flags = () if real else ("--poll-interval", "0")
             waits = [
@@ -93,23 +92,6 @@ def _read(terminal: int, drawn: bytearray) -> None:
             break
         drawn.extend(piece)
     os.close(terminal)
-
-
-@contextmanager
-def _emulator(folder: Path, environ: Mapping[str, str], seconds: float) -> Iterator[str]:
-    """Serve the emulator, whose tasks take ``seconds``, from a process of its own; its base URL."""
-    command = (sys.executable, "-m", "rawgenai", "dashscope", "emulator", "--state", str(folder / "emulator"))
-    with subprocess.Popen(
-        command,
-        env={**environ, "RAWGENAI_EMULATOR_SECONDS": str(seconds)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            yield json.loads(process.stdout.readline() if process.stdout else "")["base_url"]
-        finally:
-            process.terminate()
 
 
 if __name__ == "__main__":

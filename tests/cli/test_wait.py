@@ -288,14 +288,6 @@ def test_ids_are_never_waited_for_at_a_terminal(world: World) -> None:
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _heard() -> Iterator[None]:
-    """A shell's background job ignores Ctrl-C, and so would what it starts, if pytest did."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def _interrupted(world: World, number: signal.Signals, *argv: str) -> tuple[int, str, list[str]]:
     """Run a wait, and send it a signal once it has asked."""
     process = subprocess.Popen(
@@ -317,7 +309,6 @@ def _interrupted(world: World, number: signal.Signals, *argv: str) -> tuple[int,
 
 @pytest.mark.platform
 @signals
-@pytest.mark.usefixtures("_heard")
 @pytest.mark.parametrize(("number", "status", "word"), [
     (signal.SIGINT, 130, "interrupted"),
     (signal.SIGTERM, 143, "terminated"),
@@ -336,7 +327,6 @@ def test_a_signal_stops_the_waiting_and_says_how_to_go_on(
 
 @pytest.mark.platform
 @signals
-@pytest.mark.usefixtures("_heard")
 def test_only_the_tasks_that_are_left_are_named(world: World) -> None:
     ids = ["never", "ready", "failed", "another", "nobody"]
     with World({}, others={**OTHERS, "another": ("RUNNING", 0.0)}, now=time.time).served() as busy:
@@ -357,7 +347,6 @@ def test_only_the_tasks_that_are_left_are_named(world: World) -> None:
 
 @pytest.mark.platform
 @signals
-@pytest.mark.usefixtures("_heard")
 def test_many_tasks_are_not_listed(world: World) -> None:
     ids = [f"task-{number}" for number in range(30)]
     with World({}, others=dict.fromkeys(ids, ("RUNNING", 0.0)), now=time.time).served() as busy:

@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import av
+import pytest
 from PIL import Image
 
+from rawgenai.emulator import render
 from rawgenai.emulator.answers import Answer, Call
 from rawgenai.emulator.state import handle
 from rawgenai.emulator.store import Store
@@ -24,6 +26,18 @@ TEXT: dict[str, Any] = {"model": "wan2.6-t2v", "input": {"prompt": "A kitten"}}
 
 def fake_draw(path: Path, **_: Any) -> None:
     path.write_bytes(CLIP)
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Draw nothing, which takes seconds and has tests of its own, and list what should have been drawn, in order."""
+    asked: list[dict[str, Any]] = []
+
+    def draw(path: Path, **what: Any) -> None:
+        asked.append(what)
+        fake_draw(path)
+
+    monkeypatch.setattr(render, "draw", draw)
+    return asked
 
 
 def text(prompt: str, **parameters: Any) -> dict[str, Any]:

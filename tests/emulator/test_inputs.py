@@ -20,7 +20,6 @@ from asking import (
     ask,
     book,
     create,
-    fake_draw,
     film,
     inline,
     local,
@@ -30,12 +29,13 @@ from asking import (
     quartered,
     said,
     saved,
+    watched,
     wav,
 )
 from PIL import Image
 
 from rawgenai.dashscope.models import Limits
-from rawgenai.emulator import inputs, render
+from rawgenai.emulator import inputs
 from rawgenai.emulator.store import Store
 
 LINK = "https://example.org/a.png"
@@ -51,15 +51,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What was drawn, in order."""
-    asked: list[dict[str, Any]] = []
-
-    def draw(path: Path, **what: Any) -> None:
-        asked.append(what)
-        fake_draw(path)
-
-    monkeypatch.setattr(render, "draw", draw)
-    return asked
+    return watched(monkeypatch)
 
 
 def _document(model: str, **fields: Any) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from typing import Any
 
 import av
 import pytest
-from asking import RESOLVE, book, create, film, inline, put, quartered, said, saved, wav
+from asking import RESOLVE, book, create, film, inline, put, quartered, said, saved, watched, wav
 from PIL import Image
 
 from rawgenai.dashscope.models import MODELS
-from rawgenai.emulator import render
 from rawgenai.emulator.schema import parse_body
 from rawgenai.emulator.state import status_of
 from rawgenai.emulator.store import Store
@@ -209,13 +208,7 @@ def test_an_edit_has_its_videos_shape_and_length(store: Store) -> None:
 def test_a_model_of_all_modes_is_drawn_in_the_one_that_its_media_mean(
     store: Store, monkeypatch: pytest.MonkeyPatch, pieces: list[dict[str, str]], mode: str
 ) -> None:
-    drawn: list[Any] = []
-
-    def draw(path: Path, **what: Any) -> None:
-        drawn.append(what)
-        path.write_bytes(b"x")
-
-    monkeypatch.setattr(render, "draw", draw)
+    drawn = watched(monkeypatch)
     task = store.task(book(store, document(ALL, *pieces)))
     assert task is not None
     store.clip(task, task.mode)

@@ -15,7 +15,6 @@ from asking import (
     ask,
     book,
     create,
-    fake_draw,
     form,
     local,
     look,
@@ -24,11 +23,11 @@ from asking import (
     saved,
     text,
     upload_fields,
+    watched,
 )
 from fastcrc import crc64
 
 from rawgenai.dashscope.models import MODELS, SIZES
-from rawgenai.emulator import render
 from rawgenai.emulator.answers import ERRORS, Answer
 from rawgenai.emulator.faults import FAULTS, read_faults, usage
 from rawgenai.emulator.series import USAGE
@@ -50,15 +49,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What was drawn, in order; drawing for real takes seconds and has tests of its own."""
-    asked: list[dict[str, Any]] = []
-
-    def draw(path: Path, **what: Any) -> None:
-        asked.append(what)
-        fake_draw(path)
-
-    monkeypatch.setattr(render, "draw", draw)
-    return asked
+    return watched(monkeypatch)
 
 
 def _error(answer: Answer) -> tuple[int, str, str]:

@@ -3,7 +3,7 @@
 import email.utils
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -281,7 +281,6 @@ def test_a_redirect_of_the_api_is_never_followed(method: str, status: int, ledge
 
 # --- how long it is waited, and how often it is asked --------------------------------------------------------------
 
-Times = Callable[[float], str]
 ASKED = {  # Retry-After -> the pauses that are made of it, where they are certain
     "0": [0.0, 0.0, 0.0],
     "3": [3.0, 3.0, 3.0],

@@ -39,14 +39,6 @@ RUNS = int(os.environ.get("RAWGENAI_TEST_RUNS", "20"))
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
-@pytest.fixture(autouse=True)
-def _heard() -> Iterator[None]:
-    """A shell's background job ignores Ctrl-C, and so would what it starts, if pytest did."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def _start(url: str, *arguments: str, timeout: str = "20") -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments),
