@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from rawgenai.emulator import render
-from rawgenai.emulator.render import Letters, draw, fit, load_fonts
+from rawgenai.emulator.letters import LEADING, LONGEST, Letters, fit, font_folders, load_fonts, wrap
+from rawgenai.emulator.render import draw
 from rawgenai.errors import RawgenaiError
 
 pytestmark = pytest.mark.slow  # every test draws a clip or several
@@ -302,14 +303,14 @@ def test_a_long_prompt_is_cut_to_the_box_with_an_ellipsis(tmp_path: Path, text: 
     size, lines = fit(letters, letters.spelled(text), width, height, [40, 30, 20])
     assert size == 20
     assert lines[-1].endswith("…")
-    assert len(lines) * size * render.LEADING <= height < (len(lines) + 1) * size * render.LEADING
+    assert len(lines) * size * LEADING <= height < (len(lines) + 1) * size * LEADING
     assert max(letters.length(line, size) for line in lines) <= width
 
 
 def test_a_text_longer_than_is_looked_at_ends_in_an_ellipsis() -> None:
     letters = Letters(load_fonts([]))
-    assert letters.spelled("x" * 70_000) == "x" * render.LONGEST + "…"
-    assert letters.spelled("x" * render.LONGEST) == "x" * render.LONGEST
+    assert letters.spelled("x" * 70_000) == "x" * LONGEST + "…"
+    assert letters.spelled("x" * LONGEST) == "x" * LONGEST
 
 
 @pytest.mark.parametrize(("text", "size"), [("A cat", 40), (ENGLISH, 30), (ENGLISH * 2, 20)])
@@ -325,7 +326,7 @@ def test_chinese_is_broken_anywhere_but_before_what_closes(tmp_path: Path) -> No
     letters = Letters(load_fonts([tmp_path]))
     letters.chosen["，"] = 0  # the test's font has no punctuation
     for width in range(60, 200, 7):
-        lines = render.wrap(letters, CHINESE.replace("。", ""), 20, width)
+        lines = wrap(letters, CHINESE.replace("。", ""), 20, width)
         assert not any(line.startswith("，") for line in lines)
         assert "".join(lines) == CHINESE.replace("。", "")
         assert max(letters.length(line, 20) for line in lines) <= width
@@ -343,4 +344,4 @@ def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_each_platform_has_folders_for_fonts(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    assert len(render.font_folders()) >= 2
+    assert len(font_folders()) >= 2
