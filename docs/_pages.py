@@ -38,6 +38,7 @@ from rawgenai.dashscope.models import (
     SIZES,
     SIZES_27,
     Limits,
+    Model,
 )
 from rawgenai.dashscope.rules import VACE_INPUTS, named, spans
 from rawgenai.dashscope.spec import INLINE, INPUTS, Input
@@ -72,7 +73,7 @@ def models() -> None:
                 f"`{row.name}`",
                 ", ".join(row.modes),
                 ", ".join(row.resolutions),
-                spans(row.durations) or "-",
+                _seconds(row),
                 row.prompt_limit if row.cjk_limit is None else f"{row.prompt_limit}, CJK {row.cjk_limit}",
                 ", ".join(row.regions),
                 ", ".join(sorted(row.features)),
@@ -80,6 +81,12 @@ def models() -> None:
             for row in MODELS.values()
         ),
     )
+
+
+def _seconds(row: Model) -> str:
+    beside = [f"beside a reference video {spans(row.video_durations)}"] if row.video_durations else []
+    total = [f"with the reference videos {row.total_seconds} in all"] if row.total_seconds else []
+    return "; ".join([spans(row.durations) or "-", *beside, *total])
 
 
 def inputs() -> None:

@@ -42,6 +42,9 @@ def test_a_model_says_what_its_row_has(row: Model) -> None:
     said = LISTED[row.name]
     for name in ("mode", "series", "prompt_limit", "cjk_limit", "sound", "default_resolution", "default_duration"):
         assert said.get(name) == getattr(row, name), name
+    for name in ("total_seconds", "input_seconds"):
+        assert said.get(name) == getattr(row, name), name
+    assert said.get("video_durations", []) == list(row.video_durations)
     for name in ("resolutions", "sizes", "durations", "regions"):
         assert said[name] == list(getattr(row, name)), name
     assert set(said["features"]) == row.features
