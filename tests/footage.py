@@ -44,9 +44,9 @@ def make(
     given = {"preset": "ultrafast", "bf": str(bframes), "g": "20", "crf": "12"} if codec == "libx264" else {}
     with av.open(f"file:{path}", "w", format="mp4", options={}) as container:
         video = container.add_stream(codec, rate=fps, options=given | (options or {}))
-        video.width, video.height, video.pix_fmt = *size, "yuv420p"  # type: ignore[union-attr]
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"  # type: ignore[union-attr]  # it is a video stream
         if matrix:
-            video.codec_context.colorspace = matrix  # type: ignore[union-attr]
+            video.codec_context.colorspace = matrix  # type: ignore[union-attr]  # as above
         tracks = [_timed(_pictures(video, frames, Fraction(fps), size=size, mark=mark, grey=grey, chroma=chroma))]
         if sound:
             audio = container.add_stream(sound, rate=rate, layout=layout)

@@ -287,6 +287,20 @@ def test_one_model_at_40_columns() -> None:
 
 
 @posix
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("wanx2.1-vace-plus", "MP4; up to 50 MB; 16 or more frames a second"),
+        ("wan2.7-r2v", "2-10 s beside a reference video"),
+        ("wan2.7-r2v", "no side over 8 times the other; no transparency"),
+    ],
+)
+def test_one_model_has_its_limits_on_the_page(model: str, said: str) -> None:
+    assert any(said in line for line in screen(model, columns=200))
+
+
+@posix
 def test_a_terminal_gets_the_envelope_when_it_asks_for_it() -> None:
     run, drawn = at_terminal("emulator", *MODELS_COMMAND, "--json", "--mode", "kf2v", both=True)
     assert run.status == 0

@@ -436,7 +436,7 @@ def test_a_clip_goes_on_from_another_and_the_same_again_is_the_same_request(worl
 
 def test_only_a_films_shot_has_one_before_it(world: World) -> None:
     for continues in (True, False):
-        error = refused(lambda said=continues: world.shoot(Spec("A", continues=said), settings=SETTINGS))  # type: ignore[misc]
+        error = refused(lambda said=continues: world.shoot(Spec("A", continues=said), settings=SETTINGS))  # type: ignore[misc]  # bound
         assert (error.code, world.asked()) == ("invalid_usage", [])
 
 

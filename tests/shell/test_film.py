@@ -512,7 +512,7 @@ def test_the_colours_of_the_last_frame_are_the_clips(tmp_path: Path) -> None:
     film.last_frame(str(tmp_path / "a.mp4"), str(tmp_path / "a.png"))
     image = Image.open(tmp_path / "a.png")
     bars = [image.getpixel((round((bar + 0.5) * 480 / 7), 1)) for bar in range(7)]
-    assert all(max(abs(a - b) for a, b in zip(found, wanted, strict=True)) < 16  # type: ignore[arg-type]
+    assert all(max(abs(a - b) for a, b in zip(found, wanted, strict=True)) < 16  # type: ignore[arg-type]  # RGB
                for found, wanted in zip(bars, BARS, strict=True)), bars  # fmt: skip
 
 

@@ -274,6 +274,7 @@ def _page(row: "Model") -> Any:
     from rich.table import Table
 
     from rawgenai.dashscope.models import CURRENCY, MODES, PRICES_DATE, PRICES_NOTE
+    from rawgenai.dashscope.rules import spans
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -287,8 +288,9 @@ def _page(row: "Model") -> Any:
         "default_resolution": "",  # said beside the tiers
         "durations": f"{_seconds(row)} s (default: {row.default_duration or 'input'})",
         "default_duration": "",
+        "video_durations": f"{spans(row.video_durations)} s beside a reference video" if row.video_durations else "",
         "usual_minutes": "{}-{}".format(*row.minutes),
-        "limits": [f"{kind}: {_limits_line(limits)}" for kind, limits in row.limits.items()],
+        "limits": [f"{kind}: {_limits_line(kind, limits)}" for kind, limits in row.limits.items()],
         "list_price": [*listed, *both, f"{CURRENCY} a second, as of {PRICES_DATE}: {PRICES_NOTE}"] if listed else [],
     }
     for name, value in fields.items():
@@ -299,7 +301,7 @@ def _page(row: "Model") -> Any:
     return table
 
 
-def _limits_line(limits: "Limits") -> str:
+def _limits_line(kind: str, limits: "Limits") -> str:
     from rawgenai.dashscope.media_rules import span_of
     from rawgenai.dashscope.models import FORMATS
 
@@ -307,5 +309,6 @@ def _limits_line(limits: "Limits") -> str:
     parts += [f"{span_of(limits.sides, '-')} pixels a side"] if limits.sides else []
     parts += [f"no side over {limits.stretch:g} times the other"] if limits.stretch else []
     parts += ["{:g}-{:g} s".format(*limits.seconds)] if limits.seconds else []
+    parts += ["no transparency"] if kind == "image" and not limits.alpha else []
     parts += [f"{limits.fps:g} or more frames a second"] if limits.fps else []
     return "; ".join(parts)

@@ -84,6 +84,7 @@ class Letters:
                 start = i
 
     def font(self, number: int, size: int) -> "FreeTypeFont":
+        """One of the fonts in a size, in pixels."""
         if (number, size) not in self.sized:
             self.sized[number, size] = self.fonts[number].font_variant(size=size)
         return self.sized[number, size]
