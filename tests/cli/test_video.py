@@ -56,6 +56,7 @@ CLIP = "good.mp4"
 WRONG = [  # the file, the code, and what is said
     ("nowhere.mp4", "file_not_found", "does not exist"),
     ("good.mp4/x.mp4", "file_not_found", "does not exist"),
+    ("https://example.com/clip.mp4", "file_not_found", "is a URL; download it first"),
     ("nul\0.mp4", "invalid_usage", "cannot be read"),
     ("folder.mp4", "invalid_usage", "cannot be read"),
     ("empty.mp4", "invalid_usage", "cannot be read"),
@@ -140,6 +141,7 @@ def test_a_clip_whose_media_are_garbled_is_an_error_or_a_film_but_no_crash(folde
 
 AUDIO = [
     ("nowhere.wav", "file_not_found", "does not exist"),
+    ("https://example.com/sound.mp3", "file_not_found", "is a URL; download it first"),
     ("folder.mp4", "invalid_audio", "cannot be read"),
     ("empty.mp4", "invalid_audio", "cannot be read"),
     ("text.mp4", "invalid_audio", "is of an unknown format"),

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import re
 import time
 from array import array
 from collections.abc import Callable, Sequence
@@ -299,11 +300,25 @@ def test_a_stretched_clip_is_shown_as_wide_as_it_asks_for(tmp_path: Path) -> Non
     assert [shade > 100 for shade in column] == [False, False, True, True, True, False, False]
 
 
-def test_what_not_every_player_knows_is_encoded(tmp_path: Path) -> None:
-    clip = make(tmp_path / "a.mp4", codec="mpeg2video", sound=None)
-    made = film.join([clip, clip], str(tmp_path / "film.mp4"))
-    assert made.reasons == [f"{clip!r} is mpeg2video, which not every player knows"]
+ENCODERS = dict(zip(planning.COPIED, ("libx264", "libx265", "libsvtav1", "libvpx-vp9"), strict=True))
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_not_every_player_knows_is_encoded(tmp_path: Path, codec: str, count: int) -> None:
+    clip = make(tmp_path / "a.mp4", codec=codec, sound=None)
+    made = film.join([clip] * count, str(tmp_path / "film.mp4"))
+    assert made.reasons == [f"{clip!r} is {codec}, which not every player knows"]
     assert film.info(made.file).codec == "h264"
+
+
+@pytest.mark.parametrize(("codec", "encoder"), ENCODERS.items(), ids=ENCODERS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_players_know_is_copied(tmp_path: Path, codec: str, encoder: str, count: int) -> None:
+    clip = make(tmp_path / "a.mp4", codec=encoder, frames=10, sound=None)
+    made = film.join([clip] * count, str(tmp_path / "film.mp4"))
+    assert (made.picture, made.reasons, film.info(made.file).codec) == ("copied", [], codec)
+    assert len(times(made.file)) == 10 * count
 
 
 def test_another_shape_is_shown_whole_between_bars(tmp_path: Path) -> None:
@@ -446,6 +461,44 @@ def test_a_sound_track_is_cut_to_the_film_or_followed_by_silence(
     assert hashes(made.file) == [digest for clip in clips for digest in hashes(clip)]
     near(beeps(made.file), [second + 0.3 for second in range(5) if second < min(seconds, 5)], 0.03)
     assert abs(heard(made.file) - 5.1) <= 0.001
+
+
+ENDS = [("a.wav", "pcm_s16le", 2.0, 1), ("b.m4a", "aac", 2.0, 1), ("c.wav", "pcm_s16le", 9.0, 0.1),
+        ("d.mp3", "libmp3lame", 9.0, 0.2), ("e.wav", "pcm_s16le", 3.35, 1)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "codec", "seconds", "kept"), ENDS, ids=[row[0] for row in ENDS])
+def test_a_sound_track_that_ends_before_the_film_is_told_of_also_where_its_header_promises_more(
+    tmp_path: Path, name: str, codec: str, seconds: float, kept: float
+) -> None:
+    clip = make(tmp_path / "a.mp4", sound=None)
+    sound = Path(track(tmp_path / name, seconds, codec))
+    sound.write_bytes(sound.read_bytes()[: int(sound.stat().st_size * kept)])
+    warnings: list[str] = []
+    film.join([clip, clip], str(tmp_path / "film.mp4"), audio=str(sound), warn=warnings.append)
+    told = [re.findall(r"ends after ([0-9.]+) s of the film's 3.4; the rest is silent$", text) for text in warnings]
+    ends = seconds * kept
+    assert [[float(said) for said in found] for found in told] == (
+        [[pytest.approx(ends, abs=0.05)]] if ends < 3 else []
+    )
+
+
+def test_a_sound_track_of_a_header_alone_is_refused(tmp_path: Path) -> None:
+    sound = Path(track(tmp_path / "a.wav", 2))
+    data = sound.read_bytes()
+    sound.write_bytes(data[: data.index(b"data") + 8])
+    found = refused(lambda: film.check([], str(tmp_path / "film.mp4"), audio=str(sound)))
+    assert found == ("invalid_audio", f"--audio {str(sound)!r} has no sound")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [
+    (0, []), (0.01, ["--crossfade 0.01 is less than half a frame of 0.0333 s: nothing is faded"]), (0.02, []),
+])  # fmt: skip
+def test_a_fade_of_no_frame_is_told_of(tmp_path: Path, seconds: float, said: list[str]) -> None:
+    clip = make(tmp_path / "a.mp4", frames=10, sound=None)
+    warnings: list[str] = []
+    made = film.join([clip, clip], str(tmp_path / "film.mp4"), crossfade=seconds, warn=warnings.append)
+    assert (warnings, made.picture) == (said, "encoded" if seconds == 0.02 else "copied")
 
 
 def test_a_sound_track_replaces_the_clips_own_and_says_so(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Group, Option
+from rawgenai.cli.flags import number
 
 
 def _output(name: str, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -28,7 +29,7 @@ Examples:
 @_output("FILM.mp4", "the film")
 @click.option("--audio", metavar="FILE", help="A WAV, MP3 or M4A file that stands in for all sound.")
 @click.option(
-    "--crossfade", type=float, default=0.0, metavar="S", help="Seconds that each clip fades over into the next."
+    "--crossfade", type=number, default=0.0, metavar="S", help="Seconds that each clip fades over into the next."
 )
 @click.option("--quiet", "-q", is_flag=True, help="No warnings on stderr.")
 def join(clips: tuple[str, ...], output: str, *, audio: str | None, crossfade: float, quiet: bool) -> dict[str, Any]:

@@ -48,7 +48,7 @@ again, a task that was paid is waited for."""
 )  # fmt: skip
 @regional()
 @click.option("--audio", metavar="FILE", help="A WAV, MP3 or M4A file that stands in for all sound.")
-@click.option("--crossfade", type=float, default=0.0, metavar="S", help="Seconds that each shot fades over.")
+@click.option("--crossfade", type=number, default=0.0, metavar="S", help="Seconds that each shot fades over.")
 @click.option("--strict", is_flag=True, help="Refuse what would only be warned of, such as a prompt that is cut.")
 @click.option("--max-cost", type=number, metavar="AMOUNT", help="Refuse a film that costs more by the list, in CNY.")
 @click.option("--max-seconds", type=number, metavar="S", help="Refuse a film that is billed for more seconds.")

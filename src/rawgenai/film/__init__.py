@@ -123,6 +123,8 @@ def join(
     target = check(clips, output, audio=audio, crossfade=crossfade)
     found = [probe(path) for path in clips]
     plan = planning.plan(found, audio, crossfade, warn)
+    if audio is not None:
+        sounds.warn_of_silence(audio, float(plan.frames / plan.rate), warn)
     with _part_of(target) as part:
         _write(part, plan)
         seconds = _length_of(part)

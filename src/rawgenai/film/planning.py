@@ -9,7 +9,7 @@ from rawgenai.film.probing import Clip, Picture, Sound, unusable
 
 T = TypeVar("T")
 
-COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")  # what MP4 may hold and players know
+COPIED = ("h264", "hevc", "av1", "vp9")  # what MP4 may hold and players, also those of browsers, know
 
 
 class Span(NamedTuple):
@@ -79,6 +79,8 @@ def plan(clips: list[Clip], audio: str | None, crossfade: float, warn: Callable[
         warn(f"the sound is encoded anew: {why}")
     if audio is not None and any(clip.sound for clip in clips):
         warn("the clips' own sound gives way to --audio")
+    if crossfade and not fade and len(clips) > 1:
+        warn(f"--crossfade {crossfade:g} is less than half a frame of {float(1 / rate):.3g} s: nothing is faded")
     has_sound = audio is not None or any(clip.sound for clip in clips)
     sound = "encoded" if audio is not None or sounds or fade else "copied"
     picture = "encoded" if pictures or fade else "copied"

@@ -77,12 +77,18 @@ def unusable(path: str, why: str) -> RawgenaiError:
     return RawgenaiError("invalid_usage", f"the clip {path!r} {why}")
 
 
+def _absent(what: str, path: str) -> RawgenaiError:
+    """Say that a file is not there."""
+    why = "is a URL; download it first" if "://" in path else "does not exist"
+    return RawgenaiError("file_not_found", f"{what} {path!r} {why}")
+
+
 def look_at(path: str) -> media.Look:
     """Look at a clip. Raises RawgenaiError: file_not_found, invalid_usage."""
     try:
         look = media.look(path)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RawgenaiError("file_not_found", f"the clip {path!r} does not exist") from error
+        raise _absent("the clip", path) from error
     except (OSError, ValueError) as error:
         raise unusable(path, f"cannot be read: {files.reason(error)}") from error
     if look.kind != "video":
@@ -97,7 +103,7 @@ def check_sound(path: str) -> str:
     try:
         what = media.look(path).what
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RawgenaiError("file_not_found", f"--audio {path!r} does not exist") from error
+        raise _absent("--audio", path) from error
     except (OSError, ValueError) as error:
         raise RawgenaiError("invalid_audio", f"--audio {path!r} cannot be read: {files.reason(error)}") from error
     if what not in SOUNDS:

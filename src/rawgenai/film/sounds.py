@@ -1,12 +1,13 @@
 """A film's sound: copied, or decoded to PCM, mixed and encoded as AAC."""
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rawgenai import media
 from rawgenai.errors import RawgenaiError
 from rawgenai.film.planning import Plan, Span, spliced
 from rawgenai.film.probing import AAC_FRAME, Clip, Timed, base_of, check_sound, opened, packets, seconds_of, timed
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 AUDIO_RATE = 48_000  # where the sound's own is none that AAC knows
 AUDIO_RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
 AUDIO_BITS = 192_000  # a second
+SHORT_OF = 0.1  # seconds of silence at a film's end that nobody is told of
+MICROSECONDS = 1_000_000  # in a second, which FFmpeg counts a file in
 
 
 def track(container: "OutputContainer", plan: Plan) -> Iterator[Timed]:
@@ -123,10 +126,19 @@ def _voice_of(rate: int, layout: str) -> Voice:
 def probe_voice(path: str, kind: str) -> Voice:
     """Say as what a sound file is encoded; ``kind`` names its demuxer. Raises RawgenaiError: invalid_audio."""
     with opened(path, kind=kind) as container:
-        if not container.streams.audio:
+        source = container.streams.audio[0] if container.streams.audio else None
+        if source is None or next(container.decode(source), None) is None:  # a file may end after its header
             raise RawgenaiError("invalid_audio", f"--audio {path!r} has no sound")
-        source = container.streams.audio[0]
         return _voice_of(source.rate, source.layout.name)
+
+
+def warn_of_silence(audio: str, film: float, warn: Callable[[str], None]) -> None:
+    """Tell of a sound file that is shorter than the film; where it was cut off, its header may promise more."""
+    with opened(audio, kind=check_sound(audio)) as container:
+        said = (media.look(audio).seconds, (container.duration or 0) / MICROSECONDS)
+    lasts = min(filter(None, said), default=film)
+    if lasts < film - SHORT_OF:
+        warn(f"--audio {audio!r} ends after {lasts:.3g} s of the film's {film:.4g}; the rest is silent")
 
 
 def _shares(path: str | None, span: Span, frame_rate: Fraction, voice: Voice, kind: str = "") -> Iterator[bytes]:
