@@ -28,6 +28,7 @@ class Media:
     fps: float | None = None  # frames a second of a video; None where its index does not say
     digest: str = ""  # names the bytes that were checked, once they are sealed
     crc64: int | None = None  # of these bytes: where it is set, others are never sent whole
+    called: str = field(default="", compare=False)  # what people are told it is, where it is no file that they named
 
 
 @dataclass(frozen=True, slots=True)

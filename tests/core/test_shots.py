@@ -444,3 +444,14 @@ def test_without_a_ledger_a_film_is_made_all_the_same(world: World) -> None:
     shoot = partial(world.shoot, ledger=Ledger(None))
     made = film([Spec("A"), Spec("B")], "film.mp4", settings=SETTINGS, shoot=shoot)
     assert [clip.cached for clip in made.shots] == [False, False]
+
+
+@pytest.mark.parametrize("last", [None, "a.png"])
+def test_a_last_frame_that_no_model_takes_is_named_with_its_clip(last: str | None, world: World) -> None:
+    Image.new("RGB", SIZE).save("a.png")
+    small = make(Path("small.mp4"), frames=FRAMES, size=(128, 72))
+    spec = Spec("It walks", continues=small, last_frame=last)
+    for line, call in (("", lambda: world.shoot(spec, settings=SETTINGS)), ("line 2: ", lambda: world.film("A", spec))):
+        error = refused(call)
+        assert (error.code, world.asked()) == ("invalid_image", [])
+        assert error.message.startswith(f"{line}--continue: the last frame of {small!r} is 128x72 pixels; 240 to ")

@@ -49,8 +49,8 @@ def begun(spec: Spec, frame: str | Media) -> Spec:
     return replace(spec, continues=None, image=frame)
 
 
-def last_frame(clip: str) -> str:
-    """Take the last frame of a local clip, as a data URI: the same clip gives the same one.
+def last_frame(clip: str) -> Media:
+    """Take the last frame of a local clip, as a leaf that holds it in a data URI: the same clip gives the same one.
 
     Raises RawgenaiError as ``film.last_picture``.
     """
@@ -59,7 +59,8 @@ def last_frame(clip: str) -> str:
     from rawgenai import film
 
     data, mime = film.last_picture(clip, _FRAME_BYTES)
-    return f"data:{mime};base64,{b64encode(data).decode()}"
+    leaf = _media(f"data:{mime};base64,{b64encode(data).decode()}", media.look_at_bytes(data))
+    return replace(leaf, called=f"--continue: the last frame of {clip!r}")
 
 
 def seal(spec: Spec) -> Spec:

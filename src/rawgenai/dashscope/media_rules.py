@@ -30,11 +30,12 @@ def _said(spec: Spec, model: Model, judges: tuple[Judge, ...]) -> Iterator[Objec
             limits = model.limits.get(leaf.mime.partition("/")[0])
             if limits is None:  # nothing is known; the API decides
                 continue
-            name = "its data URI" if leaf.path.startswith("data:") else repr(leaf.path)
+            path = "its data URI" if leaf.path.startswith("data:") else repr(leaf.path)
+            name = leaf.called or f"{row.flag}: {path}"
             for judge in judges:
                 said = judge(leaf, limits)
                 if said is not None:
-                    yield Objection(row.invalid, f"{row.flag}: {name} {said}")
+                    yield Objection(row.invalid, f"{name} {said}")
 
 
 def fault_of_format(leaf: Media, limits: Limits) -> str | None:
