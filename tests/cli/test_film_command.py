@@ -139,10 +139,13 @@ def test_a_dry_run_warns_of_each_line() -> None:
     (("-o", "missing/film.mp4"), "output_write_error"),
     (("--clips", "shots.jsonl"), "output_write_error"),
 ])  # fmt: skip
-def test_what_is_wrong_is_refused_before_anything_is_sent(flags: tuple[str, ...], code: str, tmp_path: Path) -> None:
-    result = film(*flags)
-    assert (result.code, result.status) == (code, 2)
-    assert not (tmp_path / "state" / "rawgenai" / "emulator").exists()
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_is_wrong_is_refused_before_anything_is_sent_or_said_of_paying(
+    flags: tuple[str, ...], code: str, dry: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = film(*flags, *dry)
+    assert (result.code, result.status, result.out, result.err.count("\n")) == (code, 2, "", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "shots.jsonl"}
 
 
 def test_every_line_is_judged_by_the_region_before_the_first_is_sent(tmp_path: Path) -> None:

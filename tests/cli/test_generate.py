@@ -87,8 +87,11 @@ def test_an_output_dir_that_is_a_file_is_refused_before_anything_is_sent(
     (("--settle", "soon"), "invalid_usage"),
     (("--idempotency-key", "a", "--no-ledger"), "invalid_usage"),
 ])  # fmt: skip
-def test_what_is_wrong_is_refused_before_anything_is_sent(flags: tuple[str, ...], code: str, world: World) -> None:
-    result = generate(KITTEN, *flags)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",), ("--dry-run=curl",)])
+def test_what_is_wrong_is_refused_before_anything_is_sent(
+    flags: tuple[str, ...], code: str, dry: tuple[str, ...], world: World
+) -> None:
+    result = generate(KITTEN, *flags, *dry)
     assert (result.code, result.status, world.posts()) == (code, 2, 0)
 
 

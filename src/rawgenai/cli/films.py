@@ -91,6 +91,7 @@ def film(
 
     specs = films.read(files.read_bounded(shots, "SHOTS", films.MAX_SHOTS))
     planned = films.plan(specs, strict=strict, crossfade=crossfade)
+    films.check_target(specs, output, folder=clips, audio=audio, crossfade=crossfade)
     settings = config.load(region=region)
     planned = films.judged(planned, settings, strict=strict)
     from rawgenai.dashscope import budget
@@ -100,7 +101,6 @@ def film(
     budget.check_budget(whole, max_cost=max_cost, max_seconds=max_seconds)
     if dry_run:
         return _dry(planned, bills, whole, settings.base_url, quiet=quiet)
-    films.check_target(specs, output, audio=audio, crossfade=crossfade)  # before anything is said of paying
     if not quiet:
         streams.emulated(settings.base_url)
         shots_of = "1 shot, if it is not" if len(planned) == 1 else f"{len(planned)} shots, if none is"

@@ -148,15 +148,15 @@ def ready(
     from rawgenai.dashscope import roster, rules
 
     roster.select(spec, strict=strict)  # flags, model and rules object first; a refusal needs nothing of what follows
+    from rawgenai import config, files
     from rawgenai.dashscope import loading
+    from rawgenai.dashscope.spec import paths_of
 
     if output is not None:
-        from rawgenai import files
-        from rawgenai.dashscope.spec import paths_of
-
         files.refuse_own_input(output, paths_of(spec))
     spec, model, _ = loading.prepare(spec, strict=strict)
-    from rawgenai import config
+    if output is not None:
+        files.check_target(output)  # also before a dry run, which objects to all that the same command would object to
 
     settings = config.load(region=region)
     spec, model = roster.spelled(spec, model, settings.region)

@@ -79,8 +79,8 @@ def film(
     from rawgenai import film as cutting
 
     planned = plan(shots, strict=strict, crossfade=crossfade)
-    target = check_target(shots, output, audio=audio, crossfade=crossfade)
-    place = generation.clip_folder(folder or f"{os.path.splitext(target)[0]}.clips")
+    target, place = check_target(shots, output, folder=folder, audio=audio, crossfade=crossfade)
+    place = generation.clip_folder(place)
     settings = settings or config.load()
     planned = judged(planned, settings, strict=strict)
     clips, equal = list[Clip](), Counter[str]()
@@ -99,15 +99,23 @@ def film(
     return Film(*made, shots=clips)
 
 
-def check_target(shots: Sequence[Spec], output: str, *, audio: str | None = None, crossfade: float = 0) -> str:
-    """Object to where a film shall go and to how it shall be joined; its absolute path. Raises RawgenaiError."""
+def check_target(
+    shots: Sequence[Spec], output: str, *, folder: str | None = None, audio: str | None = None, crossfade: float = 0
+) -> tuple[str, str]:
+    """Object to where a film and its clips shall go and to how it shall be joined; the absolute paths of both.
+
+    Nothing is made. Raises RawgenaiError.
+    """
     from rawgenai import film as cutting
 
     target = cutting.check([], output, audio=audio, crossfade=crossfade)
+    place = os.path.abspath(folder or f"{os.path.splitext(target)[0]}.clips")
+    if os.path.lexists(place) and not os.path.isdir(place):
+        raise RawgenaiError("output_write_error", f"--clips {place!r} is not a folder")
     for number, spec in enumerate(shots, 1):
         with _line(number):
             files.refuse_own_input(target, paths_of(spec))
-    return target
+    return target, place
 
 
 @contextmanager
