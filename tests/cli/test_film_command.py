@@ -164,6 +164,8 @@ def test_within_its_budget_a_film_is_made() -> None:
     (b'{"prompt": "A"}\n{"promt": "B"}\n', "invalid_usage", "line 2: the unknown field 'promt'"),
     (b'{"prompt": "A"}\nA kitten\n', "invalid_usage", "line 2: it is not JSON"),
     (b'{"prompt": "A"}\n{"prompt": "B", "duration": 99}\n', "invalid_duration", "line 2: --duration 99"),
+    (b'{"prompt": "A"}\n\n{"prompt": "B", "duration": 99}\n', "invalid_duration", "line 3: --duration 99"),
+    (b'[\n  {"prompt": "A"}\n]\n', "invalid_usage", "line 1: it is not JSON"),
     (b"", "invalid_usage", "a film has one shot or more"),
 ])  # fmt: skip
 def test_a_wrong_line_is_named(shots: bytes, code: str, said: str) -> None:

@@ -19,7 +19,7 @@ from rawgenai.config import Settings
 from rawgenai.dashscope import Film, RawgenaiError, Spec, film, films, generate
 from rawgenai.emulator import render
 from rawgenai.ledger import Ledger, open_ledger
-from rawgenai.message import Receive, Request, Response
+from rawgenai.message import Media, Receive, Request, Response
 
 SETTINGS = Settings(None, None, "emulator", "test")
 SIZE = (432, 240)
@@ -363,7 +363,7 @@ LINES: dict[str, tuple[dict[str, Any], Spec]] = {
 
 @pytest.mark.parametrize(("line", "spec"), LINES.values(), ids=LINES)
 def test_a_line_is_a_spec(line: dict[str, Any], spec: Spec) -> None:
-    assert films.read(json.dumps(line, ensure_ascii=False)) == [spec]
+    assert films.read(json.dumps(line, ensure_ascii=False)) == {1: spec}
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
@@ -371,7 +371,28 @@ def test_a_line_is_a_spec(line: dict[str, Any], spec: Spec) -> None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
 def test_lines_end_as_they_do_on_any_system(start: str, between: str, end: str) -> None:
     text = f'{start}{{"prompt": "A\u2028"}}{between}{{"prompt": "B"}}{end}'
-    assert films.read(text) == films.read(text.encode()) == [Spec("A\u2028"), Spec("B")]
+    assert films.read(text) == films.read(text.encode()) == {1: Spec("A\u2028"), 2: Spec("B")}
+
+
+@pytest.mark.parametrize("empty", ["\n", "\r\n", " \t\n\n"])
+def test_empty_lines_are_skipped_and_counted(empty: str, world: World) -> None:
+    specs = films.read(f'{empty}{{"prompt": "A"}}\n{empty}{{"prompt": "B"}}\n{empty}{{"duration": 99}}\n{empty}')
+    each = empty.count("\n")
+    lines = [1 + each, 2 + 2 * each, 3 + 3 * each]
+    assert specs == dict(zip(lines, (Spec("A"), Spec("B"), Spec(duration=99)), strict=True))
+    assert [shot.before for shot in films.plan({4: Spec("A"), 9: Spec("B")})][1] == Media(
+        "the last frame of line 4", "image/png", 0
+    )
+    error = refused(lambda: film(specs, "film.mp4", settings=SETTINGS, shoot=world.shoot))
+    assert (error.message.partition(":")[0], world.asked()) == (f"line {lines[-1]}", [])
+
+
+def test_what_is_said_of_a_shot_names_it_by_the_number_that_it_was_given(world: World) -> None:
+    warnings: list[str] = []
+    shots = {3: Spec("A"), 7: Spec("b" * 1501), 8: Spec("C emulator:fail=InternalError")}
+    error = refused(lambda: film(shots, "film.mp4", settings=SETTINGS, shoot=world.shoot, warn=warnings.append))
+    assert {text.partition(":")[0] for text in warnings} == {"line 7", "line 8"}
+    assert (error.message.partition(":")[0], len(world.asked())) == ("line 8", 3)
 
 
 def test_every_field_of_a_spec_is_one_of_a_line_but_those_that_only_vace_has() -> None:
@@ -383,7 +404,7 @@ def test_every_field_of_a_spec_is_one_of_a_line_but_those_that_only_vace_has() -
 
 WRONG: dict[str, tuple[str, str, str]] = {
     "no JSON": ("{", "invalid_usage", "it is not JSON that can be read"),
-    "an empty line": ("", "invalid_usage", "it is not JSON that can be read"),
+    "a list over several lines": ("[", "invalid_usage", "a shot is one object on one line"),
     "a list": ("[]", "invalid_usage", "it is not a JSON object"),
     "a key twice": ('{"prompt": "A", "prompt": "B"}', "invalid_usage", "a key stands twice"),
     "NaN": ('{"duration": NaN}', "invalid_usage", "NaN is not JSON"),

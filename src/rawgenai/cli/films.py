@@ -141,9 +141,9 @@ def _dry(planned: list["Shot"], bills: list["Bill"], whole: "Bill", base_url: st
 
     warn = streams.warner(quiet=quiet)
     shots = []
-    for line, (shot, bill) in enumerate(zip(planned, bills, strict=True), 1):
+    for shot, bill in zip(planned, bills, strict=True):
         for warning in shot.warnings:
-            warn(f"line {line}: {warning}")
+            warn(f"line {shot.line}: {warning}")
         request = dryrun.shown(dryrun.request_of(shot.spec, shot.model), base_url)
         shots.append({"request": request, **budget.shown(bill)})
     return envelope.success(dry_run=True, shots=shots, **budget.shown(whole))

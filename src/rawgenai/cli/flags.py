@@ -152,11 +152,10 @@ def ready(
     from rawgenai.dashscope import loading
     from rawgenai.dashscope.spec import paths_of
 
-    if output is not None:
+    if output is not None:  # also before a dry run, which objects to all that the same command would object to
+        files.check_target(output)
         files.refuse_own_input(output, paths_of(spec))
     spec, model, _ = loading.prepare(spec, strict=strict)
-    if output is not None:
-        files.check_target(output)  # also before a dry run, which objects to all that the same command would object to
 
     settings = config.load(region=region)
     spec, model = roster.spelled(spec, model, settings.region)

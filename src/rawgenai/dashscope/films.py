@@ -6,7 +6,7 @@ on where it was cut off. Nothing is sent before every shot is known to be one th
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache, partial, reduce
@@ -29,6 +29,7 @@ MAX_SHOTS = 1024 * 1024  # bytes of their lines
 
 # A field that is wrong has a code of its own, where its flag has one; else `invalid_usage`.
 _CODES = {"duration": "invalid_duration", "size": "invalid_size", "seed": "invalid_seed"}
+_A_LINE = "a shot is one object on one line, as jq -c '.[]' makes of a list"
 _EDITS = ("vace", *rules.VACE_INPUTS)  # edit a clip that there is, which no shot does
 _NAMES = {field.name: field.name for field in fields(Spec) if field.name not in _EDITS}  # of fields, in a line
 _NAMES["continues"] = "continue"
@@ -37,6 +38,7 @@ _NAMES["continues"] = "continue"
 class Shot(NamedTuple):
     """A shot of a film, checked; nothing of it was sent."""
 
+    line: int  # that names it
     spec: Spec  # loaded; where it goes on from the shot before, a leaf stands for that one's last frame
     model: Model
     warnings: list[str]
@@ -55,7 +57,7 @@ class Film(NamedTuple):
 
 
 def film(
-    shots: Sequence[Spec],
+    shots: Sequence[Spec] | Mapping[int, Spec],
     output: str,
     *,
     folder: str | None = None,
@@ -74,7 +76,7 @@ def film(
     a clip that is on disk is not asked for again, a task that was paid is waited for. ``audio`` and ``crossfade`` are
     those of ``rawgenai video join``. ``shoot`` makes the clip of a shot and is called as ``generate`` is. Raises
     RawgenaiError with any code of the table, before anything is sent where a shot may not be; it names the shot as
-    the line, counted from 1.
+    the line, counted from 1, or by the number that a mapping gives it.
     """
     from rawgenai import film as cutting
 
@@ -84,15 +86,15 @@ def film(
     settings = settings or config.load()
     planned = judged(planned, settings, strict=strict)
     clips, equal = list[Clip](), Counter[str]()
-    for number, shot in enumerate(planned, 1):
-        with _kept(clips, place), _line(number):
+    for shot in planned:
+        with _kept(clips, place), _line(shot.line):
             spec = shot.spec
             if shot.before:
                 spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})
             digest = submitting.order(spec, settings, strict=strict)[0].digest
             more = {"take": equal[digest]} if equal[digest] else {}
             equal[digest] += 1
-            told = partial(_told, warn, number)
+            told = partial(_told, warn, shot.line)
             clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=told))
     with _kept(clips, place):
         made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
@@ -100,7 +102,12 @@ def film(
 
 
 def check_target(
-    shots: Sequence[Spec], output: str, *, folder: str | None = None, audio: str | None = None, crossfade: float = 0
+    shots: Sequence[Spec] | Mapping[int, Spec],
+    output: str,
+    *,
+    folder: str | None = None,
+    audio: str | None = None,
+    crossfade: float = 0,
 ) -> tuple[str, str]:
     """Object to where a film and its clips shall go and to how it shall be joined; the absolute paths of both.
 
@@ -112,7 +119,7 @@ def check_target(
     place = os.path.abspath(folder or f"{os.path.splitext(target)[0]}.clips")
     if os.path.lexists(place) and not os.path.isdir(place):
         raise RawgenaiError("output_write_error", f"--clips {place!r} is not a folder")
-    for number, spec in enumerate(shots, 1):
+    for number, spec in _numbered(shots):
         with _line(number):
             files.refuse_own_input(target, paths_of(spec))
     return target, place
@@ -135,7 +142,7 @@ def _told(warn: Warn, number: int, text: str) -> None:
     warn(f"line {number}: {text}")
 
 
-def plan(shots: Sequence[Spec], *, strict: bool = False, crossfade: float = 0) -> list[Shot]:
+def plan(shots: Sequence[Spec] | Mapping[int, Spec], *, strict: bool = False, crossfade: float = 0) -> list[Shot]:
     """Check every shot of a film, and load what it names, without network or key.
 
     Raises RawgenaiError with the first objection, which names the line; with ``strict`` a warning is one.
@@ -144,38 +151,43 @@ def plan(shots: Sequence[Spec], *, strict: bool = False, crossfade: float = 0) -
 
     if not shots:
         raise RawgenaiError("invalid_usage", "a film has one shot or more; there is none")
-    planned = []
-    for number, spec in enumerate(shots, 1):
+    planned: list[Shot] = []
+    for number, spec in _numbered(shots):
         with _line(number):
-            planned.append(shot := _planned(spec, number, strict=strict))
+            planned.append(shot := _planned(spec, number, planned[-1:], strict=strict))
             length = shot.model.default_duration if shot.spec.duration is None else shot.spec.duration
             if length > 0:  # else it is known when the clip is there
-                cutting.check_fade(number - 1, len(shots), length, crossfade)
+                cutting.check_fade(len(planned) - 1, len(shots), length, crossfade)
     return planned
 
 
 def judged(planned: Sequence[Shot], settings: Settings, *, strict: bool = False) -> list[Shot]:
     """Judge every shot by the region that will be asked, and add what to warn people of. Raises RawgenaiError."""
     done = []
-    for number, shot in enumerate(planned, 1):
-        with _line(number):
+    for shot in planned:
+        with _line(shot.line):
             said = rules.judge_region(shot.model, settings.region, settings.named_region, strict=strict)
         done.append(shot._replace(warnings=[*shot.warnings, *said]))
     return done
 
 
-def _planned(spec: Spec, number: int, *, strict: bool) -> Shot:
+def _numbered(shots: Sequence[Spec] | Mapping[int, Spec]) -> Iterable[tuple[int, Spec]]:
+    return shots.items() if isinstance(shots, Mapping) else enumerate(shots, 1)
+
+
+def _planned(spec: Spec, number: int, earlier: Sequence[Shot], *, strict: bool) -> Shot:
+    """Check a shot; ``earlier`` is the one before it, if there is one."""
     before = None
     if spec.continues is False:
         spec = replace(spec, continues=None)
-    elif spec.continues is True or (number > 1 and not rules.is_begun(spec)):
-        if number == 1:
+    elif spec.continues is True or (earlier and not rules.is_begun(spec)):
+        if not earlier:
             raise RawgenaiError("invalid_usage", "there is no shot before the first one")
-        before = Media(f"the last frame of line {number - 1}", "image/png", 0)
+        before = Media(f"the last frame of line {earlier[0].line}", "image/png", 0)
         spec = loading.begun(replace(spec, continues=True), before)
     if spec.prompt_file == "-":
         raise RawgenaiError("invalid_usage", "prompt_file is a file; stdin has no place in a film")
-    return Shot(*loading.prepare(spec, strict=strict), before)
+    return Shot(number, *loading.prepare(spec, strict=strict), before)
 
 
 @contextmanager
@@ -191,20 +203,21 @@ def _line(number: int) -> Iterator[None]:
 # --- the lines of a file -----------------------------------------------------------------------------------------
 
 
-def read(text: str | bytes) -> list[Spec]:
-    """Parse and check the lines of a film, one JSON object each, of at most 1 MiB in UTF-8.
+def read(text: str | bytes) -> dict[int, Spec]:
+    """Parse and check the lines of a film, one JSON object each, of at most 1 MiB in UTF-8: a Spec for each number.
 
-    The fields are a Spec's; ``continues`` is called ``continue``. Raises RawgenaiError: `invalid_usage` for what is no
-    such line, has an unknown field or a value of a wrong type, which names the line; `invalid_duration`,
-    `invalid_size` and `invalid_seed` for the type of these three.
+    Empty lines are skipped, and counted. The fields are a Spec's; ``continues`` is called ``continue``. Raises
+    RawgenaiError, which names the line: `invalid_usage` for what is no such line, has an unknown field or a value of a
+    wrong type; `invalid_duration`, `invalid_size` and `invalid_seed` for the type of these three.
     """
     raw = text.encode() if isinstance(text, str) else text
     if len(raw) > MAX_SHOTS:
         raise RawgenaiError("invalid_usage", f"the shots are longer than {MAX_SHOTS // 1024} KiB")
-    specs = []
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").rstrip().splitlines(), 1):
-        with _line(number):
-            specs.append(_spec(line))
+    specs = {}
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if line.strip():
+            with _line(number):
+                specs[number] = _spec(line)
     return specs
 
 
@@ -213,9 +226,9 @@ def _spec(line: bytes) -> Spec:
         document = parse_json(line.decode())
     except ValueError as error:
         why = getattr(error, "msg", error)  # of a JSONDecodeError the rest is a place in the line, called line 1
-        raise RawgenaiError("invalid_usage", f"it is not JSON that can be read: {why}") from None
+        raise RawgenaiError("invalid_usage", f"it is not JSON that can be read: {why}; {_A_LINE}") from None
     if not isinstance(document, dict):
-        raise RawgenaiError("invalid_usage", "it is not a JSON object")
+        raise RawgenaiError("invalid_usage", f"it is not a JSON object; {_A_LINE}")
     from pydantic import ValidationError
 
     try:
