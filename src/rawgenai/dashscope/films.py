@@ -87,7 +87,7 @@ def film(
     planned = judged(planned, settings, strict=strict)
     clips, equal = list[Clip](), Counter[str]()
     for shot in planned:
-        with _kept(clips, place), _line(shot.line):
+        with _kept(clips), _line(shot.line):
             spec = shot.spec
             if shot.before:
                 spec = with_media(spec, {shot.before: loading.last_frame(clips[-1].file)})
@@ -96,7 +96,7 @@ def film(
             equal[digest] += 1
             told = partial(_told, warn, shot.line)
             clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=told))
-    with _kept(clips, place):
+    with _kept(clips):
         made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
     return Film(*made, shots=clips)
 
@@ -126,13 +126,14 @@ def check_target(
 
 
 @contextmanager
-def _kept(clips: Sequence[Clip], place: str) -> Iterator[None]:
+def _kept(clips: Sequence[Clip]) -> Iterator[None]:
     """Say in an error that the clips so far are kept, and let none say that nothing was sent where one was paid."""
     try:
         yield
     except RawgenaiError as error:
         if clips:
-            error.message += f"; the shots that are made are in {place[:-1]}, and the same command goes on from there"
+            folders = " and ".join(dict.fromkeys(os.path.dirname(clip.file) for clip in clips))
+            error.message += f"; the shots that are made are in {folders}, and the same command goes on from there"
         if error.status == NOTHING_SENT and not all(clip.cached for clip in clips):
             error.final = True
         raise
