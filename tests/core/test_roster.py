@@ -186,6 +186,7 @@ CELLS: list[tuple[str, Any, str]] = [  # a cell, a value that it cannot have, an
     ("pixels", {"720P": {"16:9": "1280x720"}}, "pixels.720P.16:9"),
     ("needs_prompt", "maybe", "needs_prompt"),
     ("billed_input", "twice", "billed_input"),
+    ("fps", 0, "fps"),
     ("total_seconds", "30", "total_seconds"),
 ]
 WRONG: list[tuple[Any, str]] = [

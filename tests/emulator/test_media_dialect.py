@@ -216,6 +216,23 @@ def test_a_model_of_all_modes_is_drawn_in_the_one_that_its_media_mean(
     assert status_of(task, task.created) == "PENDING"
 
 
+@pytest.mark.parametrize(("model", "fps"), [("happyhorse-1.1-t2v", 24), ("wan2.7-t2v", 30)])
+def test_a_clip_has_the_frames_a_second_of_its_models_row(
+    store: Store, monkeypatch: pytest.MonkeyPatch, model: str, fps: int
+) -> None:
+    drawn: list[Any] = []
+
+    def draw(path: Path, **what: Any) -> None:
+        drawn.append(what)
+        path.write_bytes(b"x")
+
+    monkeypatch.setattr(render, "draw", draw)
+    task = store.task(book(store, document(model)))
+    assert task is not None
+    store.clip(task, task.mode)
+    assert (drawn[0]["fps"], MODELS[model].fps) == (fps, fps)
+
+
 @pytest.mark.slow
 def test_an_edit_shows_its_video_from_the_first_frame_to_the_last(store: Store, tmp_path: Path) -> None:
     red, blue = Image.new("RGB", (320, 240), (200, 30, 40)), Image.new("RGB", (320, 240), (40, 60, 210))

@@ -104,33 +104,35 @@ def chinese_font(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("size", "seconds", "count", "sound"),
+    ("asked", "count"),
     [
-        ((1920, 1080), 0.3, 9, True),
-        ((1280, 720), 1, 30, False),
-        ((480, 832), 1.5, 45, True),
-        ((624, 624), 0.51, 15, False),
+        ({"width": 1920, "height": 1080, "seconds": 0.3, "fps": 30, "sound": True}, 9),
+        ({"width": 1280, "height": 720, "seconds": 1, "fps": 30, "sound": False}, 30),
+        ({"width": 480, "height": 832, "seconds": 1.5, "fps": 30, "sound": True}, 45),
+        ({"width": 624, "height": 624, "seconds": 0.51, "fps": 30, "sound": False}, 15),
+        ({"width": 480, "height": 832, "seconds": 1.5, "fps": 24, "sound": True}, 36),
     ],
 )
 def test_a_clip_has_the_size_the_frames_and_the_sound_that_were_asked_for(
-    tmp_path: Path, size: tuple[int, int], seconds: float, count: int, sound: bool
+    tmp_path: Path, asked: dict[str, Any], count: int
 ) -> None:
-    path = clip(tmp_path / "clip.mp4", width=size[0], height=size[1], seconds=seconds, sound=sound, folders=None)
+    path, fps = clip(tmp_path / "clip.mp4", **asked, folders=None), asked["fps"]
     with av.open(str(path)) as container:
         (video,) = container.streams.video
         assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert (video.width, video.height) == size
-        assert video.average_rate == 30
+        assert (video.width, video.height) == (asked["width"], asked["height"])
+        assert video.average_rate == fps
         assert video.frames == count
         assert container.duration is not None
-        assert abs(container.duration / av.time_base - seconds) <= 1 / 30
-        assert [stream.type for stream in container.streams] == (["video", "audio"] if sound else ["video"])
+        assert abs(container.duration / av.time_base - asked["seconds"]) <= 1 / fps
+        assert [stream.type for stream in container.streams] == ["video", *(["audio"] if asked["sound"] else [])]
         times = [frame.time for frame in container.decode(video=0)]
-    assert times == pytest.approx([i / 30 for i in range(count)], abs=1e-4)
+    assert times == pytest.approx([i / fps for i in range(count)], abs=1e-4)
 
 
-def test_the_sound_is_stereo_never_silent_never_clipping_and_as_long_as_the_picture(tmp_path: Path) -> None:
-    path = clip(tmp_path / "clip.mp4", seconds=2, sound=True)
+@pytest.mark.parametrize("fps", [30, 24])
+def test_the_sound_is_stereo_never_silent_never_clipping_and_as_long_as_the_picture(tmp_path: Path, fps: int) -> None:
+    path = clip(tmp_path / "clip.mp4", seconds=2, sound=True, fps=fps)
     with av.open(str(path)) as container:
         (audio,) = container.streams.audio
         assert (audio.codec_context.name, audio.layout.name, audio.rate) == ("aac", "stereo", 48_000)
@@ -147,24 +149,23 @@ def test_the_sound_is_stereo_never_silent_never_clipping_and_as_long_as_the_pict
     assert max(abs(left - right) for left, right in samples) > 0.1
 
 
-def test_a_note_begins_whenever_the_ball_is_on_the_floor(tmp_path: Path) -> None:
-    samples = [abs(left) for left, _ in sound_of(clip(tmp_path / "clip.mp4", seconds=2, sound=True))]
-    scene = render.Scene((480, 270), Letters(load_fonts([])), prompt="", facts=[("task", "1")], watermark=False)
-    heights = [scene.ball_at(number)[1] for number in range(60)]
+@pytest.mark.parametrize(("fps", "beat"), [(30, 15), (24, 12)])
+def test_a_note_begins_whenever_the_ball_is_on_the_floor(tmp_path: Path, fps: int, beat: int) -> None:
+    samples = [abs(left) for left, _ in sound_of(clip(tmp_path / "clip.mp4", seconds=2, sound=True, fps=fps))]
+    letters = Letters(load_fonts([]))
+    scene = render.Scene((480, 270), letters, prompt="", facts=[("task", "1")], watermark=False, fps=fps)
+    heights = [scene.ball_at(number)[1] for number in range(2 * fps)]
     landings = [number for number, height in enumerate(heights) if height == max(heights)]
-    frame = 1600
-    jumps = [
-        number
-        for number in range(1, 60)
-        if max(samples[number * frame : (number + 1) * frame]) > 2 * max(samples[(number - 1) * frame : number * frame])
-    ]
-    assert landings == [0, *jumps] == [0, 15, 30, 45]
+    frame = 48_000 // fps
+    loud = [max(samples[number * frame : (number + 1) * frame]) for number in range(2 * fps)]
+    jumps = [number for number in range(1, 2 * fps) if loud[number] > 2 * loud[number - 1]]
+    assert landings == [0, *jumps] == [0, beat, 2 * beat, 3 * beat]
 
 
 def test_every_frame_differs_from_the_one_before_even_without_its_timecode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "timecode", lambda number: "00:00:00")
+    monkeypatch.setattr(render, "timecode", lambda *_: "00:00:00")
     pictures = frames(clip(tmp_path / "clip.mp4", seconds=1.5))
     assert len(pictures) == 45
     for before, after in pairwise(pictures):
@@ -178,9 +179,13 @@ def test_the_timecode_is_minutes_seconds_and_frames(number: int, shown: str) -> 
     assert render.timecode(number) == shown
 
 
+def test_the_timecode_counts_as_many_frames_as_a_second_has() -> None:
+    assert [render.timecode(number, 24) for number in (23, 24)] == ["00:00:23", "00:01:00"]
+
+
 def test_the_timecode_is_seen_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = frames(clip(tmp_path / "running.mp4"))
-    monkeypatch.setattr(render, "timecode", lambda number: "00:00:00")
+    monkeypatch.setattr(render, "timecode", lambda *_: "00:00:00")
     standing = frames(clip(tmp_path / "standing.mp4"))
     boxes = [changed(a, b, 64).getbbox() for a, b in zip(running, standing, strict=True)]
     assert boxes[0] is None

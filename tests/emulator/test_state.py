@@ -449,6 +449,7 @@ def test_what_is_not_asked_for_is_drawn_as_the_api_would(store: Store, drawn: li
             "height": height,
             "seconds": 5,
             "sound": model.startswith(SOUND),
+            "fps": 30,
             "prompt": "小猫",
             "model": model,
             "mode": "vace image_reference" if mode == "vace" else mode,

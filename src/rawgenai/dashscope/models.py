@@ -31,6 +31,7 @@ NEGATIVE_LIMIT = 500  # characters of a negative prompt that the API reads
 DEFAULT_RESOLUTION = "720P"
 DEFAULT_RATIO = "16:9"
 DEFAULT_DURATION = 5
+FPS = 30  # frames a second of a clip, where its model's row says nothing else (reference 2.1)
 AS_INPUT = 0  # a duration: as long as the input
 AUTO = -1  # a duration: as the model sees fit
 
@@ -164,6 +165,7 @@ class Model(NamedTuple):  # its making costs a refused command a third of a data
     billed_input: str = "capped"  # of videos that go in: capped (see budget.py), whole, or none
     doubtful_regions: tuple[str, ...] = ()  # of which the sources differ: it is warned of, never refused
     spellings: Mapping[str, str] = {}  # region -> what it is called there, where that is another name
+    fps: int = FPS  # frames a second of its clips
 
     @property
     def default_resolution(self) -> str | None:
@@ -475,6 +477,7 @@ def _horse(version: str) -> tuple[Model, ...]:
         regions=(_BJ, _SG, _VA, _FR),
         features=frozenset({"sound"}),
         prices=_PRICES_HORSE,
+        fps=24,
     )
     i2v = t2v._replace(
         name=f"happyhorse-{version}-i2v",
@@ -502,6 +505,7 @@ def _horse_edit(row: Model) -> Model:
         max_refs=5,
         input_seconds=15,
         billed_input="whole",
+        fps=FPS,  # of its clips nobody says that they have fewer
     )
 
 

@@ -191,4 +191,5 @@ def _cells() -> dict[str, Any]:
         "pixels": each(tier, each(ratio, text(r"[1-9]\d{1,4}\*[1-9]\d{1,4}"))),
         "needs_prompt": word(("always", "never", "alone")),
         "billed_input": word(("capped", "whole", "none")),
+        "fps": number(1, 240),
     }

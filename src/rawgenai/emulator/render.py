@@ -1,8 +1,8 @@
 """Draws the emulator's clip: a test card with a prompt on it, and a ball that lands on every note.
 
 What stands still is drawn once. A frame is a few pastes into grey planes (Y, U, V), so it costs milliseconds, and one
-frame is held at a time. Facts of the format: H.264 in MP4, 30 frames a second
-(reference section 3). PyAV comes with the extra ``media``; numpy is not needed.
+frame is held at a time. Facts of the format: H.264 in MP4, frames a second as the model's
+row says (reference sections 2.4 and 3). PyAV comes with the extra ``media``; numpy is not needed.
 """
 
 import colorsys
@@ -16,6 +16,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rawgenai.dashscope.models import FPS
 from rawgenai.emulator.backdrop import compose
 from rawgenai.emulator.letters import LEADING, Letters, fit, font_folders, load_fonts
 
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-FPS = 30
 SAMPLE_RATE = 48_000
-BEAT = 15  # frames from one landing of the ball to the next, and from one note to the next
+BEATS = 2  # a second: landings of the ball, and notes
 BEGUN = ("i2v", "kf2v")  # modes whose first picture is the clip's first frame, and nothing else is on that
 FADE = 10  # frames in which all the rest comes over it
-SHARE = SAMPLE_RATE // FPS  # samples that go with a frame
 MELODY = (261.63, 392.0, 329.63, 440.0, 392.0, 523.25, 329.63, 293.66)  # Hz
 LOUDNESS = 0.3  # of full scale: audible, and two partials together stay far from clipping
 
@@ -52,6 +51,7 @@ def draw(
     height: int,
     seconds: float,
     sound: bool,
+    fps: int = FPS,
     prompt: str,
     model: str,
     mode: str,
@@ -65,12 +65,13 @@ def draw(
 ) -> None:
     """Write the clip of a task to ``path``, an MP4 whatever the name ends in.
 
-    ``width`` and ``height`` are even, in pixels; ``round(seconds * 30)`` frames at 30 a second, at least one; a stereo
-    AAC track exactly when ``sound``. ``pictures`` are the files that the clip shows by its mode's rule, None for one
-    that is not known; ``fields`` what each is in the request, ``scales`` how far the frame reaches beyond a video: up,
-    down, left and right. ``music`` is the sound that lies under it, cut or followed by silence. ``folders`` are where
-    fonts are looked for (default: the system's). The same arguments and fonts give the same bytes. Raises
-    RawgenaiError (missing_extra) without PyAV, OSError if ``path`` cannot be written.
+    ``width`` and ``height`` are even, in pixels; ``round(seconds * fps)`` frames at ``fps`` a second, which is even
+    and a divisor of 48,000, at least one; a stereo AAC track exactly when ``sound``. ``pictures`` are the files that
+    the clip shows by its mode's rule, None for one that is not known; ``fields`` what each is in the request,
+    ``scales`` how far the frame reaches beyond a video: up, down, left and right. ``music`` is the sound that lies
+    under it, cut or followed by silence. ``folders`` are where fonts are looked for (default: the system's). The same
+    arguments and fonts give the same bytes. Raises RawgenaiError (missing_extra) without PyAV, OSError if ``path``
+    cannot be written.
     """
     from rawgenai.film.probing import require_av
 
@@ -79,12 +80,14 @@ def draw(
 
     letters = Letters(load_fonts(font_folders() if folders is None else folders))
     facts = (("model", model), ("mode", mode), ("task", task_id))
-    frames = max(1, round(seconds * FPS))
-    scene = Scene((width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=any(pictures))
+    frames = max(1, round(seconds * fps))
+    scene = Scene(
+        (width, height), letters, prompt=prompt, facts=facts, watermark=watermark, small=any(pictures), fps=fps
+    )
     begun = mode in BEGUN and any(pictures[:1])
     shown = compose(pictures, mode, (width, height), scene.blank, fields=fields, scales=scales)
     scene.show(shown, frames, fade=FADE if begun else 0)
-    track = (played(music) if music else melody()) if sound else None
+    track = (played(music, fps) if music else melody(fps)) if sound else None
     # "file:" keeps a colon in the name from being read as a protocol; faststart puts moov before mdat.
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         encode(container, scene, frames, track)
@@ -95,38 +98,42 @@ def encode(container: "OutputContainer", scene: "Scene", frames: int, track: Ite
     import av
 
     # The number of threads is fixed because the bytes depend on it.
-    video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "23", "threads": "4"})
+    video = container.add_stream(
+        "libx264", rate=scene.fps, options={"preset": "ultrafast", "crf": "23", "threads": "4"}
+    )
     video.width, video.height, video.pix_fmt = scene.width, scene.height, "yuv420p"
     context = video.codec_context
     context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, as scene.planes
     context.color_range = 1  # 16-235
+    share = SAMPLE_RATE // scene.fps  # samples that go with a frame
     audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="stereo", bit_rate=128_000) if track else None
     for number in range(frames):
         picture = scene.frame(number)
         picture.pts = number
         container.mux(video.encode(picture))
         if audio and track:
-            samples = av.AudioFrame(format="s16", layout="stereo", samples=SHARE)
-            samples.sample_rate, samples.pts = SAMPLE_RATE, number * SHARE
-            samples.planes[0].update(next(track, b"").ljust(SHARE * 4, b"\0"))
+            samples = av.AudioFrame(format="s16", layout="stereo", samples=share)
+            samples.sample_rate, samples.pts = SAMPLE_RATE, number * share
+            samples.planes[0].update(next(track, b"").ljust(share * 4, b"\0"))
             container.mux(audio.encode(samples))
     container.mux(video.encode())
     if audio:
         container.mux(audio.encode())
 
 
-def melody() -> Iterator[bytes]:
+def melody(fps: int = FPS) -> Iterator[bytes]:
     """The emulator's own tune, a frame's share at a time, without end."""
+    share = SAMPLE_RATE // fps * 4
     for number in count():
-        beat, step = divmod(number, BEAT)
-        yield note(MELODY[beat % len(MELODY)])[step * SHARE * 4 : (step + 1) * SHARE * 4]
+        beat, step = divmod(number, fps // BEATS)
+        yield note(MELODY[beat % len(MELODY)])[step * share : (step + 1) * share]
 
 
-def played(path: Path) -> Iterator[bytes]:
+def played(path: Path, fps: int = FPS) -> Iterator[bytes]:
     """A sound file, a frame's share at a time: interleaved stereo, 16 bit; it ends where it cannot be decoded."""
     import av
 
-    resampler = av.AudioResampler("s16", "stereo", SAMPLE_RATE, SHARE)
+    resampler = av.AudioResampler("s16", "stereo", SAMPLE_RATE, SAMPLE_RATE // fps)
     with suppress(av.FFmpegError), av.open(f"file:{path}") as container:
         for frame in chain(container.decode(audio=0), [None]):
             for piece in resampler.resample(frame):
@@ -136,7 +143,7 @@ def played(path: Path) -> Iterator[bytes]:
 @cache
 def note(pitch: float) -> bytes:
     """One beat of a bell at ``pitch`` Hz: interleaved stereo, 16 bit; it starts and ends at zero, so nothing clicks."""
-    samples = SAMPLE_RATE * BEAT // FPS
+    samples = SAMPLE_RATE // BEATS
     ramp = SAMPLE_RATE // 200
     pcm = array("h")
     for i in range(samples):
@@ -171,7 +178,9 @@ class Scene:
         facts: Sequence[tuple[str, str]],
         watermark: bool,
         small: bool = False,
+        fps: int = FPS,
     ) -> None:
+        self.fps = fps
         width, height = self.width, self.height = size
         self.unit = unit_of(size, small)
         self.step = 2 * max(1, round(width / 640))  # pixels a frame; even, because chroma has half of them
@@ -241,7 +250,8 @@ class Scene:
         size = self.ball.planes[0].width
         room = self.width - size
         sideways = number * self.step % (2 * room)
-        phase = number % BEAT / BEAT
+        beat = self.fps // BEATS  # frames
+        phase = number % beat / beat
         jump = (self.floor - size - self.ceiling) * 4 * phase * (1 - phase)
         return (min(sideways, 2 * room - sideways) & ~1, round(self.floor - size - jump) & ~1)
 
@@ -249,16 +259,16 @@ class Scene:
         """The timecode in white; its digits keep their places."""
         x, y = self.clock
         cell = max(mask.width for mask in self.digits.values())
-        for char in timecode(number):
+        for char in timecode(number, self.fps):
             mask = self.digits[char]
             advance = cell if char != ":" else cell * 2 // 3
             canvas.paste(235, (x + (advance - mask.width) // 2, y), mask)
             x += advance
 
 
-def timecode(number: int) -> str:
+def timecode(number: int, fps: int = FPS) -> str:
     """MM:SS:FF, of frame ``number`` counted from 0."""
-    seconds, frame = divmod(number, FPS)
+    seconds, frame = divmod(number, fps)
     return f"{seconds // 60:02}:{seconds % 60:02}:{frame:02}"
 
 

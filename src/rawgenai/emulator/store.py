@@ -227,6 +227,7 @@ class Store:
             return path
         from filelock import FileLock
 
+        from rawgenai.dashscope.models import MODELS
         from rawgenai.emulator import render
 
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -240,6 +241,7 @@ class Store:
                 height=task.height,
                 seconds=task.duration,
                 sound=task.sound,
+                fps=MODELS[task.model].fps,
                 prompt=task.prompt or "",
                 model=task.model,
                 mode=mode,
