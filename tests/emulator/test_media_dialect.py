@@ -11,6 +11,7 @@ from asking import RESOLVE, book, create, film, inline, put, quartered, said, sa
 from PIL import Image
 
 from rawgenai.dashscope.models import MODELS
+from rawgenai.emulator import render
 from rawgenai.emulator.schema import parse_body
 from rawgenai.emulator.state import status_of
 from rawgenai.emulator.store import Store
