@@ -240,6 +240,14 @@ def test_the_architecture_page_names_every_module() -> None:
     assert [module for module in sorted(modules) if not re.search(rf"\b{module}\b", tree)] == []
 
 
+def test_each_ruling_that_the_code_cites_is_on_its_page() -> None:
+    ruled = set(re.findall(r"^(\d+)\. ", read(DOCS / "rulings.md"), re.MULTILINE))
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    cited = {number for file in files for number in re.findall(r"\brulings? (\d+)", read(file))}
+    assert len(cited) > 20
+    assert cited <= ruled
+
+
 @pytest.mark.parametrize("page", PROSE, ids=name)
 def test_a_link_between_pages_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", read(page))

@@ -13,7 +13,7 @@ import pytest
 import rawgenai
 from rawgenai.cli import main
 
-HEAVY = {  # issue 2, "What it must show"
+HEAVY = {  # as design section 2 has it
     *("httpx", "pydantic", "rich", "sqlite3", "PIL", "av", "ssl", "asyncio"),
     # and what this project keeps to where it is needed
     *("tenacity", "platformdirs", "filelock", "tinytag", "certifi", "http", "socket", "logging", "pathlib"),

@@ -253,7 +253,7 @@ def check_name(name: str) -> str:
 
 
 def mask(value: str) -> str:
-    """The first three and last three characters, or ``***`` for eight or fewer (issue 2, point 4)."""
+    """The first three and last three characters, or ``***`` for eight or fewer."""
     return f"{value[:3]}...{value[-3:]}" if len(value) > 8 else "***"
 
 

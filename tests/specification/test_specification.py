@@ -373,13 +373,13 @@ def test_the_statuses_are_the_documented_ones() -> None:
     assert set(wire.TERMINAL) == {"succeeded", "failed", "canceled"}
 
 
-# Flags that the specification does not have: issue 2, "What to build", 2 and 11; ruling 6 (--no-prompt-extend).
+# Flags that the specification does not have; of --no-prompt-extend ruling 6 speaks.
 BEYOND = {
     "create": {"--size", "--strict", "--dry-run", "--no-ledger", "--quiet", "--no-prompt-extend"}
     | {"--idempotency-key", "--max-cost", "--max-seconds"}
-    | {"--ref-voice", "--first-clip", "--video", "--audio-setting"}  # issue 5, point 2
-    | {"--region"}  # issue 5, point 4
-    | {"--continue"}  # issue 5, point 3
+    | {"--ref-voice", "--first-clip", "--video", "--audio-setting"}
+    | {"--region"}
+    | {"--continue"}
 }
 BEYOND |= {"status": {"--quiet", "--region"}, "download": {"--quiet", "--region"}}
 COMMANDS: dict[str, click.Command] = {"create": create, "status": status, "download": download}
