@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -116,7 +117,7 @@ def test_a_wait_that_is_over_names_the_task(world: World, monkeypatch: pytest.Mo
 def test_a_log_gets_one_line_for_each_change(world: World) -> None:
     lines = invoke(*GENERATE, "--poll-interval", "0", KITTEN, "-o", "cat.mp4").err.splitlines()
     assert lines[0].startswith(f"task {TASK}: 5 s are billed")
-    assert lines[1] == f"{TASK}: pending after 0:00 (usually 1-5 min)"
+    assert re.fullmatch(rf"{TASK}: pending after 0:\d\d \(usually 1-5 min\)", lines[1])
     assert [line.partition(" after ")[0] for line in lines[2:]] == [f"{TASK}: running", f"{TASK}: succeeded"]
 
 
@@ -182,7 +183,7 @@ def test_after_a_signal_the_same_command_goes_on_and_pays_once(
         while not world.asked["status"] and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (status, "")
         *_, advice, word = err.splitlines()
         assert word in ("interrupted", "terminated")

@@ -542,7 +542,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150)
 @given(JSON, st.sampled_from([200, 200, 200, 302, 400, 404, 408, 429, 500]))
 def test_no_json_raises_anything_but_our_error(document: Any, status: int) -> None:
     answer = said(document, status)
@@ -558,7 +558,7 @@ def test_no_json_raises_anything_but_our_error(document: Any, status: int) -> No
     assert wire.may_repeat(request, answer) in (True, False)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60))
 def test_no_bytes_raise_anything_but_our_error(body: bytes) -> None:
     for status in (200, 500):
@@ -779,7 +779,7 @@ def test_retry_after_is_a_number_or_a_date_or_nothing(value: str | None, seconds
     assert wire.retry_after({} if value is None else {"retry-after": value}, NOW) == seconds
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150)
 @given(
     st.text(max_size=30)
     | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d{1,3}:\d\d:\d\d [A-Z0-9+-]{1,6}")

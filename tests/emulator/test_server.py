@@ -261,9 +261,9 @@ def test_an_endless_head_is_cut_off(server: Server) -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        [b"G"] * 40,
-        [b"GET / HTTP/1.1\r\n", *[b"X: y\r\n"] * 40],
-        [b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 40],
+        [b"G"] * 400,
+        [b"GET / HTTP/1.1\r\n", *[b"X: y\r\n"] * 400],
+        [b"POST /upload HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 400],
     ],
     ids=["request line", "headers", "body"],
 )
@@ -272,7 +272,7 @@ def test_a_client_that_drips_is_cut_off(start: Start, pieces: list[bytes]) -> No
     pieces = [piece.replace(b"%d", str(server.server_port).encode()) for piece in pieces]
     began = time.monotonic()
     assert _raw(server, *pieces, pause=0.02) == b""
-    assert time.monotonic() - began < 0.75  # 40 drips take 0.8 s
+    assert time.monotonic() - began < 6  # 400 drips take 8 s
 
 
 def test_a_connection_too_many_is_closed(server: Server) -> None:
@@ -335,13 +335,23 @@ def test_half_an_answer_has_the_length_of_the_whole(server: Server) -> None:
 
 
 def test_a_slow_answer_is_booked_before_it_comes(server: Server) -> None:
-    waiting = threading.Thread(target=_create, args=(server, text("emulator:slow=0.4")))
+    answers: list[Any] = []
+    waiting = threading.Thread(target=lambda: answers.append(_create(server, text("emulator:slow=4"))))
     began = time.monotonic()
     waiting.start()
     while not _total(server):
-        assert time.monotonic() - began < 0.4
+        assert waiting.is_alive()
+    assert not answers
+    server.stopping.set()  # nobody waits any longer
     waiting.join()
-    assert time.monotonic() - began >= 0.4
+    assert time.monotonic() - began < 4
+    assert answers[0][0] == 200
+
+
+def test_a_slow_answer_takes_as_long_as_asked(server: Server) -> None:
+    began = time.monotonic()
+    _create(server, text("emulator:slow=0.2"))
+    assert time.monotonic() - began >= 0.2
 
 
 def test_a_cut_clip_is_got_by_resuming(server: Server) -> None:
@@ -398,5 +408,4 @@ def test_a_killed_server_keeps_its_tasks(tmp_path: Path) -> None:
             connection.request("GET", f"/api/v1/tasks/{task_id}", headers=key)
             found.append(json.loads(connection.getresponse().read())["output"]["task_status"])
             process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
-    assert found[0] == "PENDING"
-    assert found[1] in ("PENDING", "RUNNING", "SUCCEEDED")
+    assert set(found) <= {"PENDING", "RUNNING", "SUCCEEDED"}  # and not UNKNOWN

@@ -33,7 +33,7 @@ from rawgenai.ledger import Ledger
 
 pytestmark = pytest.mark.slow
 RUNS = int(os.environ.get("RAWGENAI_TEST_RUNS", "20"))
-AFTER = 0.04  # seconds after the server got the request within which two kills of three fall
+AFTER = 0.16  # seconds after the server got the request within which two kills of three fall
 
 # The control: a row that is written only after the answer.
 LATE_ROW = """
@@ -54,7 +54,7 @@ main()
 
 
 class Booking:
-    """A server that books a task on receipt and delays its answer by 0 to 50 ms; it writes down when it did what."""
+    """A server that books a task on receipt and delays its answer by 0 to 0.2 s; it writes down when it did what."""
 
     def __init__(self) -> None:
         self.booked: dict[str, float] = {}
@@ -69,7 +69,7 @@ class Booking:
         assert prompt not in self.booked, "it was posted twice"
         self.booked[prompt] = time.monotonic()
         self.arrived.set()
-        time.sleep(random.uniform(0, 0.05))
+        time.sleep(random.uniform(0, 0.2))
         self.answered[prompt] = time.monotonic()
         connection.sendall(says({"output": {"task_id": f"task-{prompt}", "task_status": "PENDING"}}))
 
@@ -143,7 +143,7 @@ def test_a_row_written_only_after_the_answer_loses_a_task(tmp_path: Path) -> Non
 def test_a_killed_download_never_leaves_a_partial_target(tmp_path: Path) -> None:
     target, old, new = tmp_path / "cat.mp4", b"the old file", clip(1_000_000)
     arrived = threading.Event()
-    send = ranged(new, pause=0.01)
+    send = ranged(new, pause=0.03)
 
     def host_step(connection: socket.socket, request: bytes) -> None:
         arrived.set()

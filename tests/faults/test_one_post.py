@@ -59,6 +59,7 @@ class Fate(NamedTuple):
     state: str  # of the row in the ledger
 
 
+HANGS = 0.4  # seconds that a request may take where it is never answered: enough to be sent on a busy machine
 once = partial(Fate, posts=1, status=6, state="unknown")
 FATES = {
     "closed after the request": once((CLOSE,), code="connection_error"),
@@ -163,7 +164,7 @@ def _create(url: str, ledger: Ledger, pauses: Pauses, timeout: float = 10) -> Ra
 def test_one_create_is_one_post(name: str, ledger: Ledger) -> None:
     fate = FATES[name]
     with serving(*fate.script) as server:
-        error = _create(server.url, ledger, [], 0.05 if fate.code == "timeout" else 10)
+        error = _create(server.url, ledger, [], HANGS if fate.code == "timeout" else 10)
     assert (server.posts(), server.connections) == (fate.posts, fate.posts)
     [row] = ledger.rows()
     assert (row.state, row.code, row.task_id) == (fate.state, fate.code, None if fate.code else TASK)
@@ -180,7 +181,7 @@ AS_PROCESS = ("closed after the request", "hang", "502 with HTML", "429 about bi
 def test_one_create_is_one_post_as_a_process(name: str, tmp_path: Path) -> None:
     fate = FATES[name]
     with serving(*fate.script) as server:
-        run = rawgenai(server.url, *CREATE, RAWGENAI_TIMEOUT="0.2" if fate.code == "timeout" else "20")
+        run = rawgenai(server.url, *CREATE, RAWGENAI_TIMEOUT="1" if fate.code == "timeout" else "20")
     assert (run.status, server.posts()) == (fate.status, fate.posts), run
     with Ledger(str(tmp_path / "state" / "rawgenai" / "tasks.db")) as ledger:
         assert [row.state for row in ledger.rows()] == [fate.state]
@@ -295,12 +296,10 @@ ASKED = {  # Retry-After -> the pauses that are made of it, where they are certa
 @pytest.mark.parametrize("asked", ASKED)
 def test_retry_after_is_obeyed_and_bounded(asked: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: Pauses = []
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(pauses))  # goes on while it is slept
+    clock = SimpleNamespace(monotonic=lambda: sum(pauses))  # goes on while it is slept, and on no slow machine else
     monkeypatch.setattr("tenacity.time", clock)
     with serving(refuses(429, "Throttling", "slow", f"Retry-After: {asked}")) as server:
-        started = time.monotonic()
         error = _create(server.url, ledger, pauses)
-        assert time.monotonic() - started < 5
     assert error is not None
     assert error.code == "rate_limit"
     assert pauses == ASKED[asked]
@@ -309,10 +308,10 @@ def test_retry_after_is_obeyed_and_bounded(asked: str, ledger: Ledger, monkeypat
 
 def test_retry_after_may_be_a_date(ledger: Ledger) -> None:
     pauses: Pauses = []
-    date = email.utils.formatdate(time.time() + 5, usegmt=True)
+    date = email.utils.formatdate(time.time() + 14, usegmt=True)
     with serving(refuses(429, "Throttling", "slow", f"Retry-After: {date}"), CREATED) as server:
         assert _create(server.url, ledger, pauses) is None
-    assert [3 < pause <= 5 for pause in pauses] == [True]
+    assert [4 < pause <= 14 for pause in pauses] == [True]
 
 
 @pytest.mark.parametrize("asked", ["-1", "inf", "nan", "1e9", "soon", "٣", "Fri, 99 Foo 2026 99:99:99 GMT"])
@@ -354,7 +353,7 @@ def _status(server: Server, ledger: Ledger, timeout: float) -> str:
 def test_a_get_is_repeated_where_that_is_of_use(name: str, ledger: Ledger) -> None:
     step, times, code = GETS[name]
     with serving(step) as server, pytest.raises(RawgenaiError) as caught:
-        _status(server, ledger, 0.05 if name == "hang" else 10)
+        _status(server, ledger, HANGS if name == "hang" else 10)
     assert (len(server.requests), caught.value.code) == (times, code)
     assert (caught.value.task_id, caught.value.outcome) == (TASK, None)
 
@@ -362,7 +361,7 @@ def test_a_get_is_repeated_where_that_is_of_use(name: str, ledger: Ledger) -> No
 @pytest.mark.parametrize("name", [name for name, (_, times, _) in GETS.items() if times > 1])
 def test_a_get_survives_a_passing_fault(name: str, ledger: Ledger) -> None:
     with serving(GETS[name][0], succeeded("https://x.test/a")) as server:
-        assert _status(server, ledger, 0.15 if name == "hang" else 10) == "succeeded"
+        assert _status(server, ledger, 1 if name == "hang" else 10) == "succeeded"
     assert len(server.requests) == 2
 
 

@@ -258,7 +258,7 @@ def test_an_upload_that_went_wrong_is_made_again_under_a_new_name(name: str, pho
     if "middle" in name:
         photo.write_bytes(photo.read_bytes().ljust(LARGE, b"\0"))
     with hosts(FAULTS[name], STORED) as seen:
-        error = create(seen.api.url, ledger, photo, timeout=0.3 if name in SLOW else 10)
+        error = create(seen.api.url, ledger, photo, timeout=1 if name in SLOW else 10)
     assert error is None
     assert seen.host.connections == 2
     policies = ["policy"] if name == "policy expired" else []
@@ -289,7 +289,7 @@ def test_a_fault_that_does_not_pass_ends_before_the_task(name: str, photo: Path,
     code, status, uploads, policies = ENDS[name]
     pauses: list[float] = []
     with hosts(FAULTS[name]) as seen:
-        error = create(seen.api.url, ledger, photo, timeout=0.2 if name in SLOW else 10, sleep=pauses.append)
+        error = create(seen.api.url, ledger, photo, timeout=0.5 if name in SLOW else 10, sleep=pauses.append)
     assert error is not None
     assert (error.code, error.status, error.outcome) == (code, status, None)
     assert "no task was created" in error.message
@@ -783,9 +783,9 @@ def test_ctrl_c_during_an_upload_ends_at_once_and_no_task_was_asked_for(photo: P
         with subprocess.Popen(
             argv, env=environ(seen.api.url), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
-            assert came.wait(10)
+            assert came.wait(30)
             process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=10)
+            stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, b"")
     assert b"Traceback" not in stderr
     assert "task" not in seen.log

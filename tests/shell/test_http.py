@@ -52,7 +52,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(values)
 def test_a_body_is_its_json(body: object) -> None:
     assert json.loads(_written(body)) == body
@@ -183,7 +183,7 @@ UNKNOWN: dict[str, tuple[Step, str]] = {
 def test_a_request_that_left_without_a_whole_answer_is_unknown(name: str, method: str) -> None:
     step, code = UNKNOWN[name]
     with serving(step) as server, pytest.raises(Unknown) as caught:
-        http.sender(server.url, lambda: KEY, 0.05 if code == "timeout" else 10)(Request(method, "x"))
+        http.sender(server.url, lambda: KEY, 0.4 if code == "timeout" else 10)(Request(method, "x"))
     assert (caught.value.code, server.connections) == (code, 1)
 
 
@@ -210,8 +210,8 @@ def test_a_request_that_never_left_is_not_sent(url: str) -> None:
 def test_a_dripping_server_cannot_outlast_the_whole_time() -> None:
     started = time.monotonic()
     with serving(dripped(reply(200, b"x" * 9999), 0.01)) as server, pytest.raises(Unknown):
-        http.send(Request("GET", server.url), timeouts=http.Timeouts(1, 1, 0.2))
-    assert time.monotonic() - started < 2
+        http.send(Request("GET", server.url), timeouts=http.Timeouts(9, 9, 0.4))
+    assert time.monotonic() - started < 30  # its drips take 100 s
 
 
 def test_a_receiver_takes_the_body_and_its_own_error_passes() -> None:

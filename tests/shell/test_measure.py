@@ -284,7 +284,7 @@ PLACE = st.integers(0, len(HEX) - 5)
 WORD = st.sampled_from([0, 1, 7, 8, 16, 2**16, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=2000, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(PLACE, WORD), min_size=1, max_size=3))
 def test_whatever_word_is_garbled_it_is_measured_or_refused(
     tmp_path_factory: pytest.TempPathFactory, words: list[tuple[int, int]]
