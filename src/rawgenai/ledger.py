@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 APPLICATION = 0x5257474E  # "RWGN", in the file's header
 VERSION = 2  # of the table; a file of a later one is never touched
 WAIT_SECONDS = 10.0  # how long to wait for another process that writes
-SETTLING_SECONDS = 3600.0  # the same for one that settles, which asks the provider again and again
 
 # What is known about the POST; "lost": its outcome was never known, and the provider has forgotten it by now.
 STATES = ("intended", "accepted", "refused", "unknown", "lost")
@@ -243,14 +242,21 @@ class Ledger:
         return False
 
     @contextmanager
-    def settling(self) -> Iterator[None]:
-        """Keep other processes from settling rows meanwhile; waits for those that do."""
+    def settling(self, wait: float) -> Iterator[None]:
+        """Keep other processes from settling rows meanwhile; waits at most ``wait`` seconds for one that does.
+
+        Raises RawgenaiError wait_timeout where it is still at it then.
+        """
         if not self._db:
             yield
             return
         with ExitStack() as stack:
             with _translated(self._path):
-                stack.enter_context(files.locked(self._claim("settling"), wait=SETTLING_SECONDS))
+                try:
+                    stack.enter_context(files.locked(self._claim("settling"), wait=wait))
+                except TimeoutError as error:
+                    message = f"another process is still settling submissions after {round(wait, 1):g} seconds"
+                    raise RawgenaiError("wait_timeout", message) from error
             yield
 
     def claim(self, row: int, claim: str | None) -> None:

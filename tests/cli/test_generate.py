@@ -14,7 +14,7 @@ from invoking import Result, invoke
 
 from account import CLIP, Lost, World
 from faulty import CLOSE, KEY, TASK, command, environ
-from rawgenai.ledger import Ledger
+from rawgenai.ledger import Ledger, open_ledger
 
 GENERATE = ("dashscope", "video", "generate")
 AT_ONCE = ("--poll-interval", "0", "-q")
@@ -159,6 +159,26 @@ def test_a_lost_answer_is_warned_of_and_looked_up(world: World, monkeypatch: pyt
     assert (result.status, losing.posts()) == (0, 1)
     assert result.err.startswith("warning: connection_error: ")
     assert "asking the API what became of it" in result.err
+
+
+def test_one_that_settles_for_long_is_waited_for_no_longer_than_the_timeout(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        World({"create": [Lost(CLOSE)]}, now=time.time).served() as losing,
+        open_ledger() as ledger,
+        ledger.settling(0),  # another process, for all that the commands know
+    ):
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", losing.url)
+        result = generate(KITTEN, "-o", "cat.mp4", "--timeout", "0.5")
+        again = generate(KITTEN, "-o", "cat.mp4", "--timeout", "0.5")
+        recovered = invoke("dashscope", "video", "recover", "--timeout", "0.5")
+    for each in (result, again):
+        assert (each.status, each.code, each.envelope["error"]["outcome"]) == (6, "wait_timeout", "unknown")
+        said = each.envelope["error"]["message"]
+        assert re.match(r"another process is still settling submissions after 0(\.\d)? seconds; the task may", said)
+    assert (recovered.status, recovered.code) == (5, "wait_timeout")
+    assert (losing.posts(), losing.asked["list"]) == (1, [])
 
 
 @pytest.mark.slow

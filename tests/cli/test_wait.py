@@ -15,7 +15,7 @@ import pytest
 from invoking import Result, invoke
 
 from account import CLIP, Answer, World, task
-from faulty import KEY, TASK, command, environ, refuses
+from faulty import KEY, TASK, command, environ, refuses, reply
 from rawgenai.ledger import Ledger
 
 WAIT = ("dashscope", "video", "wait")
@@ -362,12 +362,35 @@ def test_many_tasks_are_not_listed(world: World) -> None:
     assert err[-2] == "30 tasks are not stopped, only the waiting; to go on, run the same command again"
 
 
-def test_a_status_that_flips_back_while_its_clip_is_fetched_says_to_wait_longer(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# --- the clip -----------------------------------------------------------------------------------------------------
+
+
+RUNNING, DENIED = task("RUNNING"), refuses(403, "AccessDenied")
+FLIPS: dict[str, tuple[list[Answer], str | None, int]] = {
+    "for a while": (["succeeded", RUNNING, RUNNING, "succeeded"], None, 0),
+    "and fails": (["succeeded", RUNNING, task("FAILED")], "video_failed", 1),
+    "for ever": (["succeeded", *[RUNNING] * 999], "wait_timeout", 5),
+}
+
+
+@pytest.mark.parametrize("name", FLIPS)
+def test_a_status_that_flips_back_while_its_clip_is_fetched_is_waited_for_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    denied = refuses(403, "AccessDenied")
-    scripts: dict[str, list[Answer]] = {"status": ["succeeded", task("RUNNING")], "clip": [denied]}
-    with World(scripts, now=time.time).served() as flipping:
+    answers, code, status = FLIPS[name]
+    with World({"status": answers, "clip": [DENIED]}, now=time.time).served() as flipping:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", flipping.url)
+        result = wait(TASK, "-o", str(tmp_path / "a.mp4"), "--timeout", "1" if code == "wait_timeout" else "60")
+    assert (result.envelope.get("error", {}).get("code"), result.status) == (code, status)
+    assert (tmp_path / "a.mp4").exists() == (code is None)
+
+
+def test_a_clip_whose_host_is_down_for_longer_than_a_download_waits_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    monkeypatch.setattr("rawgenai.dashscope.downloading.PATIENCE", 0.0)  # each download gives up at once
+    with World({"status": ["succeeded"] * 9, "clip": [reply(503)] * 3}, now=time.time).served() as failing:
+        monkeypatch.setenv("DASHSCOPE_BASE_URL", failing.url)
         result = wait(TASK, "-o", str(tmp_path / "a.mp4"))
-    assert (result.code, result.status) == ("video_not_ready", 5)
+    assert result.status == 0
+    assert (tmp_path / "a.mp4").read_bytes() == CLIP

@@ -294,9 +294,9 @@ def test_what_another_process_settled_while_we_waited_is_taken_as_it_is(
     settling = Ledger.settling
 
     @contextmanager
-    def after_another(ledger: Ledger) -> Iterator[None]:
+    def after_another(ledger: Ledger, wait: float) -> Iterator[None]:
         ledger.accept(world.row().id, made.task_id)
-        with settling(ledger):
+        with settling(ledger, wait):
             yield
 
     monkeypatch.setattr(Ledger, "settling", after_another)

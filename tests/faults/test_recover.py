@@ -666,6 +666,24 @@ def test_what_is_not_ready_is_named_and_how_to_wait_for_it(world: World, tmp_pat
     ]
 
 
+def test_a_status_that_flips_back_while_its_clip_is_fetched_is_not_ready(world: World, tmp_path: Path) -> None:
+    task_id = world.promised(tmp_path / "clip.mp4")
+    looks: list[str] = []
+
+    def instead(request: Request) -> Response | None:
+        if not request.url.startswith(f"tasks/{task_id}"):
+            return Response(403, {}, b"<Code>AccessDenied</Code>")
+        looks.append(request.url)
+        running = {"output": {"task_id": task_id, "task_status": "RUNNING"}}
+        return Response(200, {}, json.dumps(running).encode()) if len(looks) > 1 else None
+
+    world.instead = instead
+    world.time += 100
+    done = world.recover()
+    assert ([row.task_id for row in done.waiting], done.failed, len(looks)) == ([task_id], [], 2)
+    assert world.said[0].startswith(f"task {task_id} is running; wait for it: ")
+
+
 def test_what_cannot_be_fetched_does_not_keep_the_others(world: World, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     failing = {

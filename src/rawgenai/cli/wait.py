@@ -1,6 +1,5 @@
 """``rawgenai dashscope video wait``."""
 
-import os
 import shlex
 import sys
 import time
@@ -14,7 +13,7 @@ from rawgenai.cli import streams
 from rawgenai.cli.command import Argument, Command, Option
 from rawgenai.cli.flags import number
 from rawgenai.cli.region import regional, settings_of, words
-from rawgenai.cli.watching import Display, Watch
+from rawgenai.cli.watching import Display, Stages, Watch
 from rawgenai.errors import RawgenaiError
 
 if TYPE_CHECKING:
@@ -70,11 +69,12 @@ def wait(
     _check_output(output, ids)
     settings = settings_of(region)
     with Display(_watch(ids), quiet=quiet) as display:
-        ending = _Ending(output, display, settings, verbose=verbose, quiet=quiet)
+        patience = waiting.TIMEOUT if timeout is None else timeout
+        ending = _Ending(output, display, settings, patience, poll_interval, verbose=verbose, quiet=quiet)
         try:
             looks = tasks.wait_all(
                 ids,
-                timeout=waiting.TIMEOUT if timeout is None else timeout,
+                timeout=patience,
                 interval=poll_interval,
                 settings=settings,
                 warn=display.warn,
@@ -150,9 +150,19 @@ class _Ending:
     """What becomes of a task that has ended: its clip on disk, its envelope."""
 
     def __init__(
-        self, output: str | None, display: Display, settings: "Settings | None", *, verbose: bool, quiet: bool
+        self,
+        output: str | None,
+        display: Display,
+        settings: "Settings | None",
+        patience: float,
+        interval: float | None,
+        *,
+        verbose: bool,
+        quiet: bool,
     ) -> None:
         self.done: list[str] = []
+        self._end = time.monotonic() + patience
+        self._interval = interval
         self._output = output
         self._display = display
         self._settings = settings
@@ -169,19 +179,31 @@ class _Ending:
             raise look.found
         if look.found.status != "succeeded":
             raise wire.failure(look.found)
-        file = self._download(look.found) if self._output else None
+        task, file = self._deliver(look.found) if self._output else (look.found, None)
         self.done.append(look.task_id)
-        return shown(look.found, verbose=self._verbose, file=file)
+        return shown(task, verbose=self._verbose, file=file)
 
-    def _download(self, task: "Task") -> str:
+    def _deliver(self, task: "Task") -> tuple["Task", str]:
         from rawgenai.dashscope import tasks
 
         output = (self._output or "").replace(_NAME, task.task_id)
-        with streams.transfer(os.path.basename(output), quiet=self._quiet) as progress:
-            warn = streams.warner(quiet=self._quiet)
-            return tasks.download(
-                task.task_id, output, task=task, settings=self._settings, warn=warn, progress=progress
+        stages = Stages(self._display, output, "", quiet=self._quiet)
+        stages.task = task
+        try:
+            return tasks.deliver(
+                task.task_id,
+                output,
+                task=task,
+                timeout=max(0.0, self._end - time.monotonic()),
+                interval=self._interval,
+                settings=self._settings,
+                warn=stages.warn,
+                seen=stages.seen,
+                progress=stages.progress,
+                sleep=stages.sleep,
             )
+        finally:
+            stages.end()
 
 
 def _each(count: int, looks: Iterator["Look"], ending: _Ending) -> None:

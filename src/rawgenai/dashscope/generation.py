@@ -27,7 +27,6 @@ from rawgenai.secret import ENVIRON
 if TYPE_CHECKING:
     from rawgenai.ledger import Ledger, Row
 
-CLIP_TRIES = 3  # more downloads of a clip whose host fails: with their pauses, they outlast half a minute
 FOLDER = os.path.join("ai-video-wan-video", "videos")  # of clips that are told no place (skill, "Output location")
 
 
@@ -127,6 +126,10 @@ class _Line:
     interval: float | None
     seen: Callable[[Look], None]
 
+    def left(self) -> float:
+        """How many seconds may still be waited."""
+        return max(0.0, self.end - self.means.clock())
+
     def cached(self) -> Clip | None:
         """Find the same request's clip, whole, on disk; one that is where it is wanted comes before later ones."""
         rows = sorted(self.means.book.by_digest(self.order.digest), key=lambda row: not self._is_here(row))
@@ -177,15 +180,14 @@ class _Line:
     def _settled(self, row: "Row") -> "Row":
         """Find out what became of a submission. Raises RawgenaiError, outcome unknown, where nobody can tell yet."""
         book = self.means.book
-        with book.settling():
-            now = book.row(row.id) or row  # another process may have settled it while we waited
-            if now.state in UNSETTLED:
-                timeout = max(0.0, self.end - self.means.clock())
-                try:
-                    recovery.settle_all([now], self.means, absent=self.settle, timeout=timeout)
-                except RawgenaiError as unread:  # the list says nothing of the task
-                    raise wire.unknown(unread) from unread
-                now = book.row(row.id) or row
+        try:
+            with book.settling(self.left()):
+                now = book.row(row.id) or row  # another process may have settled it while we waited
+                if now.state in UNSETTLED:
+                    recovery.settle_all([now], self.means, absent=self.settle, timeout=self.left())
+        except RawgenaiError as unread:  # the list says nothing of the task, or not in time
+            raise wire.unknown(unread) from unread
+        now = book.row(row.id) or row
         if now.state in UNSETTLED:
             error = RawgenaiError(now.code or "connection_error", "an earlier submission of the same is not settled")
             raise wire.unknown(error)
@@ -216,45 +218,20 @@ class _Line:
     def delivered(self, task_id: str) -> Clip:
         """Wait for a task and download its clip. Raises RawgenaiError, with the task's id."""
         means = self.means
-        created_at = None if means.book.path else means.now()  # what no ledger remembers was created just now
-        tries = 0
-        while True:
-            task = tasks.wait(
-                task_id,
-                timeout=max(0.0, self.end - means.clock()),
-                interval=self.interval,
-                created_at=created_at,
-                settings=means.settings,
-                send=means.send,
-                ledger=means.book,
-                warn=means.warn,
-                seen=self.seen,
-                now=means.now,
-                sleep=means.sleep,
-                clock=means.clock,
-            )
-            if task.status != "succeeded":
-                raise wire.failure(task)
-            target = os.path.join(self.place, f"{task_id}.mp4") if self.place.endswith(os.sep) else self.place
-            try:
-                file = tasks.download(
-                    task_id,
-                    target,
-                    task=task,
-                    settings=means.settings,
-                    send=means.send,
-                    ledger=means.book,
-                    warn=means.warn,
-                    progress=means.progress,
-                    sleep=means.sleep,
-                    clock=means.clock,
-                )
-            except RawgenaiError as error:
-                # A status may flip back for a while, and a clip's host may be down for longer than one download waits.
-                flipped, down = error.code == "video_not_ready", error.code == "download_error" and error.status == 4
-                if not (flipped or (down and tries < CLIP_TRIES)) or means.clock() >= self.end:
-                    raise
-                tries += 1
-                means.sleep(waiting.FIRST * tries)
-            else:
-                return Clip(task, file)
+        task, file = tasks.deliver(
+            task_id,
+            os.path.join(self.place, f"{task_id}.mp4") if self.place.endswith(os.sep) else self.place,
+            timeout=self.left(),
+            interval=self.interval,
+            created_at=None if means.book.path else means.now(),  # what no ledger remembers was created just now
+            settings=means.settings,
+            send=means.send,
+            ledger=means.book,
+            warn=means.warn,
+            seen=self.seen,
+            progress=means.progress,
+            now=means.now,
+            sleep=means.sleep,
+            clock=means.clock,
+        )
+        return Clip(task, file)

@@ -327,11 +327,12 @@ def recover(
     """
     settings = settings or config.load()
     send = send or tasks.sender(settings)
-    with recorded(ledger, create=False) as book, book.settling():
+    end = clock() + timeout
+    with recorded(ledger, create=False) as book, book.settling(timeout):
         means = Means(
             settings=settings, send=send, book=book, warn=warn, progress=progress, now=now, sleep=sleep, clock=clock
         )
-        settled = settle_all(book.unsettled(), means, absent=settle, timeout=timeout)
+        settled = settle_all(book.unsettled(), means, absent=settle, timeout=max(0.0, end - clock()))
         for each in settled:
             say(sentence(each))
         recovery = Recovery(settled, [], [], [], [])
@@ -352,17 +353,9 @@ def _deliver(row: "Row", means: Means, recovery: Recovery, say: Callable[[str], 
     """Bring a clip to where it was promised to go, if it is there to be had."""
     task_id, target = row.task_id or "", _target(row, means.book)
     try:
-        task = tasks.status(
-            task_id, settings=means.settings, send=means.send, ledger=means.book, warn=means.warn, sleep=means.sleep
-        )
-        if task.status not in TERMINAL:
-            recovery.waiting.append(row)
-            say(f"task {task_id} is {task.status}; wait for it: rawgenai dashscope video wait {task_id} -o {target}")
-            return
         file = tasks.download(
             task_id,
             make_place(target),
-            task=task,
             settings=means.settings,
             send=means.send,
             ledger=means.book,
@@ -372,8 +365,12 @@ def _deliver(row: "Row", means: Means, recovery: Recovery, say: Callable[[str], 
             clock=means.clock,
         )
     except RawgenaiError as error:
-        recovery.failed.append((row, error))
-        say(f"task {task_id}: {error.message}")
+        if error.code == "video_not_ready":
+            recovery.waiting.append(row)
+            say(f"{error.message}; wait for it: rawgenai dashscope video wait {task_id} -o {target}")
+        else:
+            recovery.failed.append((row, error))
+            say(f"task {task_id}: {error.message}")
     else:
         recovery.delivered.append(row._replace(file=file))
         say(f"task {task_id}: its clip is in {file}")

@@ -1,4 +1,4 @@
-"""The straight lines: create, status, cancel, wait, download. Each reads from top to bottom and judges nothing itself.
+"""The straight lines: create, status, cancel, wait, download, deliver. Each reads from top to bottom and judges nothing itself.
 
 What may be asked is in rules.py, how it is said and what an answer means in wire.py, how it travels in http.py, and
 how it is asked again in exchange.py. Collaborators are arguments with real defaults; time and sleep are too.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SLACK = 60.0  # seconds that the list is asked for beyond now: clocks differ
 MAX_PAGES = 500  # of the API's list; of 100 tasks each
+CLIP_TRIES = 3  # more downloads of a clip whose host fails: with their pauses, they outlast half a minute
 CANCEL_PAUSES = (0.0, 1.0, 2.0)  # seconds before each look at a task that should be canceled by now
 
 
@@ -308,6 +309,52 @@ def download(
         raise RawgenaiError("output_write_error", reason, task_id=task_id, final=True) from error
     note_file(ledger, warn, task_id, target)
     return target
+
+
+def deliver(
+    task_id: str,
+    output: str,
+    *,
+    task: Task | None = None,
+    timeout: float = waiting.TIMEOUT,
+    interval: float | None = None,
+    created_at: float | None = None,
+    settings: Settings | None = None,
+    send: Send | None = None,
+    ledger: "Ledger | None" = None,
+    warn: Warn = silent,
+    seen: Callable[[Look], None] = silent,
+    progress: Progress = silent,
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Task, str]:
+    """Wait for a task, unless ``task`` has ended already, and download its clip: the task, and the clip's path.
+
+    A status may flip back for a while, which is waited for again, and a clip's host may be down for longer than one
+    download waits. Raises RawgenaiError as ``wait`` and ``download``, and where the task failed, why.
+    """
+    end, tries = clock() + timeout, 0
+    while True:
+        task = task or wait(
+            task_id, timeout=max(0.0, end - clock()), interval=interval, created_at=created_at, settings=settings,
+            send=send, ledger=ledger, warn=warn, seen=seen, now=now, sleep=sleep, clock=clock,
+        )  # fmt: skip
+        if task.status != "succeeded":
+            raise wire.failure(task)
+        try:
+            file = download(
+                task_id, output, task=task, settings=settings, send=send, ledger=ledger, warn=warn, progress=progress,
+                sleep=sleep, clock=clock,
+            )  # fmt: skip
+        except RawgenaiError as error:
+            flipped, down = error.code == "video_not_ready", error.code == "download_error" and error.status == 4
+            if not (flipped or (down and tries < CLIP_TRIES)) or clock() >= end:
+                raise
+            task, tries = None, tries + 1
+            sleep((waiting.FIRST if interval is None else interval) * tries)
+        else:
+            return task, file
 
 
 # --- the API's own list ------------------------------------------------------------------------------------------
