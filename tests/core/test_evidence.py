@@ -17,7 +17,7 @@ import pytest
 
 import corpus
 from conftest import CANARY
-from faulty import CREATED, HEAD_END, TASK, clip, header, ranged, reply, reset, serving, succeeded
+from faulty import CREATED, HEAD_END, TASK, clip, environ, header, ranged, reply, reset, serving, succeeded
 from faulty import settings as of_server
 from rawgenai import emulator, envelope, files, http, secret
 from rawgenai.config import Settings
@@ -27,6 +27,7 @@ from rawgenai.dashscope.evidence import Evidence
 from rawgenai.dashscope.spec import Spec
 from rawgenai.emulator import render
 from rawgenai.errors import RawgenaiError
+from rawgenai.ledger import open_ledger
 from rawgenai.message import Form, Media, NotSent, Receive, Request, Response, Send, Unknown
 from rawgenai.secret import Secret
 
@@ -48,14 +49,17 @@ def kept(tmp_path: Path, told: list[str]) -> Evidence:
 
 def pages(kept: Evidence) -> list[Any]:
     """Every exchange, in order."""
+    kept._catch_up()
     return [json.loads(path.read_text()) for path in sorted(Path(kept.folder).glob("[0-9]*.json"))]
 
 
 def log(kept: Evidence) -> list[str]:
+    kept._catch_up()
     return (Path(kept.folder) / "run.log").read_text().splitlines()
 
 
 def everything(kept: Evidence) -> str:
+    kept._catch_up()
     return "\n".join(path.read_text() for path in sorted(Path(kept.folder).iterdir()))
 
 
@@ -108,6 +112,38 @@ def test_the_request_is_on_disk_before_it_leaves(kept: Evidence) -> None:
     (page,) = seen
     assert page.keys() == {"at", "request"}
     assert page["request"]["body"] == POST.body
+
+
+# generate, killed as it begins to write the answer of the POST into its evidence.
+KILLED_AT_THE_ANSWER = """
+import os
+from rawgenai.dashscope import evidence
+
+page = evidence._page
+
+def kill(request, outcome, *args, **kwargs):
+    if request.method == "POST" and outcome is not None:
+        os.kill(os.getpid(), 9)
+    return page(request, outcome, *args, **kwargs)
+
+evidence._page = kill
+from rawgenai.__main__ import main
+main()
+"""
+
+
+def test_the_ledger_has_the_tasks_id_before_the_evidence_has_the_answer(tmp_path: Path) -> None:
+    with serving(CREATED, reply(503)) as server:
+        argv = ["dashscope", "video", "generate", "A kitten", "-o", str(tmp_path / "a.mp4"), "--poll-interval", "0"]
+        run = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_THE_ANSWER, *argv, f"--evidence={tmp_path / 'evidence'}"],
+            env=environ(server.url), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+    assert run.returncode not in range(7), run.stderr  # it was killed
+    with open_ledger() as ledger:
+        assert [row.task_id for row in ledger.rows()] == [TASK]
+    [page] = [json.loads(path.read_text()) for path in (tmp_path / "evidence").rglob("0001.json")]
+    assert page.keys() == {"at", "request"}
 
 
 def test_the_seconds_are_those_of_the_exchange(tmp_path: Path) -> None:
@@ -562,6 +598,7 @@ def send(request, receive=None):
     return Response(200, {}, b'{"a": "%s"}' % (b"x" * 50_000))
 recorded = kept.recording(send)
 request = Request("POST", "x", {}, {"prompt": "y" * 50_000})
+recorded(request)
 recorded(request)
 print("go", flush=True)  # one is whole, however slow the disk
 while True:

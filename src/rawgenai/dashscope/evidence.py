@@ -1,7 +1,8 @@
 """Evidence of a run: every request and what became of it, one log from start to end, and the result.
 
 One file an exchange, each written whole, so that a program killed at any moment leaves only whole ones; first the
-request alone, before it leaves, then with its end. No key, no signature of an upload and no byte of media is kept.
+request alone, before it leaves, then with its end. The answer to what is paid waits until something else is kept: the
+ledger has the task's id first. No key, no signature of an upload and no byte of media is kept.
 Whatever goes wrong here is told once and is otherwise nobody's trouble: the clip comes first.
 """
 
@@ -9,9 +10,11 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rawgenai import envelope, files, secret
@@ -57,6 +60,7 @@ class Evidence:
         self._told = False
         self._count = 0
         self._ready = False
+        self._late: deque[Callable[[], None]] = deque()  # what is still to be kept
         with self._spared():
             files.make_private(folder)
             files.keep_private(folder)
@@ -70,27 +74,31 @@ class Evidence:
             return send
 
         def recorded(request: Request, receive: Receive | None = None) -> Response:
+            self._catch_up()
             with self._lock:
                 self._count += 1
                 number = self._count
             start, seen = self._now(), dict[str, Any]()
 
-            def keep(outcome: Response | BaseException | None) -> None:
+            def keep(outcome: Response | BaseException | None, end: float = start) -> None:
                 with self._spared():
                     page = {"at": _stamp(start), **_page(request, outcome, seen, taken=receive is not None)}
                     if outcome is not None:
-                        page["seconds"] = round(self._now() - start, 3)
+                        page["seconds"] = round(end - start, 3)
                     self._write(f"{number:04d}.json", page)
                 if outcome is not None:
-                    self.note(f"{number:04d} {request.method} {request.url}: {_fate(outcome)}")
+                    self._log(end, f"{number:04d} {request.method} {request.url}: {_fate(outcome)}")
 
             keep(None)
             try:
                 response = send(request, _watched(receive, seen) if receive else None)
             except BaseException as fate:
-                keep(fate)
+                keep(fate, self._now())
                 raise
-            keep(response)
+            if request.method == "POST" and not isinstance(request.body, Form):
+                self._late.append(partial(keep, response, self._now()))
+            else:
+                keep(response, self._now())
             return response
 
         return recorded
@@ -99,8 +107,17 @@ class Evidence:
         """Add a line to the log, with the time."""
         if not self._ready:
             return
+        self._catch_up()
+        self._log(self._now(), text)
+
+    def _catch_up(self) -> None:
+        with suppress(IndexError):  # another thread may take the last one
+            while self._late:
+                self._late.popleft()()
+
+    def _log(self, moment: float, text: str) -> None:
         with self._spared():
-            line = envelope.line(f"{_stamp(self._now())} {secret.redact(text)}")
+            line = envelope.line(f"{_stamp(moment)} {secret.redact(text)}")
             with open(os.path.join(self.folder, "run.log"), "ab", opener=_private) as log:
                 log.write(f"{line}\n".encode())
 
@@ -108,6 +125,7 @@ class Evidence:
         """Keep the envelope that the run ends with, and end the log."""
         if not self._ready:
             return
+        self._catch_up()
         with self._spared():
             self._write("result.json", _cleaned(result, secret.redact))
         self.note("end: success" if result.get("success") else "end: failure")

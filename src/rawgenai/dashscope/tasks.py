@@ -1,4 +1,4 @@
-"""The straight lines: create, status, cancel, wait, download, deliver. Each reads from top to bottom and judges nothing itself.
+"""The straight lines: create, status, cancel, wait, download, deliver. Each reads from top to bottom, judging nothing.
 
 What may be asked is in rules.py, how it is said and what an answer means in wire.py, how it travels in http.py, and
 how it is asked again in exchange.py. Collaborators are arguments with real defaults; time and sleep are too.
