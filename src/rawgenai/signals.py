@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as exceptions, which are never raised in the middle of Python's own import machinery.
+"""Ctrl-C, SIGTERM and SIGHUP as exceptions, which are never raised in the middle of Python's own import machinery.
 
 There, an exception can be lost with the import lock still held, and the next thread that imports waits for ever.
 """
@@ -14,16 +14,18 @@ _SOON = 0.02  # seconds
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came; it passes everything that catches mere errors, as Ctrl-C does."""
+    """SIGTERM or SIGHUP came; it passes everything that catches mere errors, as Ctrl-C does."""
 
     status = 143  # the exit status; Ctrl-C's own is 130
 
 
 RAISED: dict[int, type[KeyboardInterrupt]] = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+if hasattr(signal, "SIGHUP"):  # the terminal was closed; Windows has no such signal
+    RAISED[signal.SIGHUP] = Terminated
 
 
 def listen() -> None:
-    """Answer both signals from now on; only the main thread can."""
+    """Answer these signals from now on; only the main thread can."""
     if threading.current_thread() is threading.main_thread():
         for number in RAISED:
             if signal.getsignal(number) is not signal.SIG_IGN:  # what a parent ignored for us stays so

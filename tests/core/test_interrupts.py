@@ -11,9 +11,7 @@ def _in(file: str) -> Any:
     return SimpleNamespace(f_code=SimpleNamespace(co_filename=file))
 
 
-@pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, signals.Terminated)]
-)
+@pytest.mark.parametrize(("number", "raised"), list(signals.RAISED.items()))
 def test_a_signal_is_raised_where_the_program_is(number: int, raised: type[BaseException]) -> None:
     for frame in (None, _in("tasks.py")):
         with pytest.raises(raised) as caught:

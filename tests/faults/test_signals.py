@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a POST in flight is given its chance to answer and is recorded; no traceback is ever seen."""
+"""Ctrl-C, SIGTERM and SIGHUP: a POST in flight is given its chance to answer and is recorded; no traceback is seen."""
 
 import os
 import random
@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals"),
 ]
 RUNS = int(os.environ.get("RAWGENAI_TEST_RUNS", "20"))
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, **({signal.SIGHUP: 143} if hasattr(signal, "SIGHUP") else {})}
 
 
 def _start(url: str, *arguments: str, timeout: str = "20") -> subprocess.Popen[str]:

@@ -13,6 +13,8 @@ from rawgenai.dashscope.wire import TERMINAL, Policy, Task
 from rawgenai.errors import RawgenaiError
 from rawgenai.message import Form, Media, NotSent, Request, Response, Unknown, is_loopback
 
+_HOST = r"[a-z0-9._-]+|[0-9a-f:.]+"  # a name, or an address of IPv6
+
 
 def checked_url(url: str, base_url: str, *, aliyun: bool = False) -> str:
     """Return a URL that a server named, fit to be asked: https, or loopback where the API is on loopback.
@@ -21,7 +23,7 @@ def checked_url(url: str, base_url: str, *, aliyun: bool = False) -> str:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if not host or parts.username is not None or any(char <= " " or char == "\\" for char in url):
+    if not re.fullmatch(_HOST, host) or parts.username is not None or any(char <= " " or char == "\\" for char in url):
         raise ValueError("the server named no usable URL")
     if is_loopback(host):
         if parts.scheme in ("http", "https") and (
