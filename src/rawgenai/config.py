@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from rawgenai import files, regions
 from rawgenai.errors import RawgenaiError
+from rawgenai.message import parse_json
 from rawgenai.secret import ENVIRON, Secret
 
 EMULATOR = "emulator"  # the base URL that means the emulator in process (design, ruling 18)
@@ -329,11 +330,11 @@ def _read_config(file: str) -> dict[str, Any]:
     files.keep_private(os.path.dirname(file))
     files.keep_private(file)
     try:
-        stored = json.loads(text)
+        stored = parse_json(text)
     except json.JSONDecodeError as error:  # it holds the text, and with it the key: never chained
         raise _error(file, f"is not JSON: line {error.lineno}: {error.msg}") from None
-    except (ValueError, RecursionError):
-        raise _error(file, "is not JSON that can be read") from None
+    except ValueError as error:
+        raise _error(file, f"is not JSON that can be read: {error}") from None
     if not isinstance(stored, dict):
         raise _error(file, "does not hold a JSON object")
     return stored

@@ -574,8 +574,9 @@ def _client(url: str, timeouts: Timeouts) -> Any:
             timeout=httpx.Timeout(timeouts.idle, connect=timeouts.connect),
             follow_redirects=False,
         )
-    except (ImportError, ValueError) as error:  # a SOCKS proxy, or a scheme that is none
-        raise RawgenaiError("config_error", f"the proxy that the environment names cannot be used: {error}") from error
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # a SOCKS proxy, or what is no URL; NO_PROXY's too
+        names = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
+        raise RawgenaiError("config_error", f"the proxy that {names} names cannot be used: {error}") from error
 
 
 def _no_tls() -> "ssl.SSLContext":

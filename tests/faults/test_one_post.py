@@ -41,7 +41,7 @@ from rawgenai.dashscope import tasks
 from rawgenai.dashscope.spec import Spec
 from rawgenai.errors import RawgenaiError
 from rawgenai.ledger import Ledger
-from rawgenai.message import NotSent, Request, Unknown
+from rawgenai.message import NotSent, Receive, Request, Response, Unknown
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1>\x1b[31m</body></html>"
 RATE = refuses(429, "Throttling.RateQuota", "Requests rate limit exceeded")
@@ -194,6 +194,23 @@ def test_one_create_is_one_post_as_a_process(name: str, tmp_path: Path) -> None:
     else:
         assert run.stdout == f'{{"success": true, "task_id": "{TASK}", "status": "pending"}}\n'
         assert not run.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("a mistake of ours")], ids=repr)
+def test_what_fails_here_once_the_request_may_have_left_leaves_the_outcome_unknown(
+    error: Exception, ledger: Ledger
+) -> None:
+    with serving(CREATED) as server:
+
+        def send(request: Request, receive: Receive | None = None) -> Response:
+            http.sender(server.url, lambda: KEY)(request, receive)
+            raise error
+
+        with pytest.raises(RawgenaiError) as caught:
+            tasks.create(Spec("A kitten"), settings=settings(server.url), send=send, ledger=ledger)
+    assert (caught.value.code, caught.value.status, caught.value.outcome) == ("internal_error", 6, "unknown")
+    assert [(row.state, row.code) for row in ledger.rows()] == [("unknown", "internal_error")]
+    assert server.posts() == 1
 
 
 # --- proof that nothing was accepted ------------------------------------------------------------------------------

@@ -247,3 +247,14 @@ def test_no_proxy_is_obeyed(trusted: Certificate, proxied: Proxied, monkeypatch:
         error = _create(URL)
     assert error is not None
     assert (error.code, proxy.connections) == ("connection_error", 0)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("HTTPS_PROXY", "::::"), ("NO_PROXY", "localhost,[::1]")])
+def test_a_proxy_variable_that_cannot_be_read_is_named(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    error = _create(URL)
+    assert error is not None
+    assert (error.code, error.status) == ("config_error", 3)
+    assert variable in error.message

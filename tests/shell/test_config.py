@@ -295,6 +295,7 @@ CORRUPT = [
     (b"\xff\xfe{\x00}\x00", "UTF-8"),
     (b"[" * 100000, "JSON"),
     (b'{"x": ' + b"9" * 5000 + b"}", "JSON"),
+    (b'{"dashscope_api_key": "a", "dashscope_api_key": "%b"}' % CANARY.encode(), "stands twice"),
     (b'{"x": "' + b"y" * 1024 * 1024 + b'"}', "larger"),
     (b'{"dashscope_api_key": 5}', "not a string"),
     (b'{"dashscope_api_key": ["%b"]}' % CANARY.encode(), "not a string"),

@@ -14,7 +14,7 @@ from rawgenai.dashscope.models import Model
 from rawgenai.dashscope.recording import Means, warned
 from rawgenai.dashscope.spec import Spec
 from rawgenai.dashscope.wire import Task
-from rawgenai.errors import RawgenaiError
+from rawgenai.errors import CODES, RawgenaiError
 from rawgenai.message import NotSent, Request, Response, Unknown
 
 PROVIDER = "dashscope"
@@ -157,6 +157,11 @@ def _settle(end: Callable[[], Response | NotSent | Unknown] | None) -> Task:
     except OSError as error:  # the request's own file; without all its bytes the API has no request
         message = f"an input file could not be read to its end: {files.reason(error)}"
         raise RawgenaiError("image_read_error", message) from error
+    except RawgenaiError:
+        raise
+    except Exception as error:  # our own mistake, or no memory: nobody knows how far the request came
+        message = f"{CODES['internal_error'].sentence}: {type(error).__name__}"
+        raise wire.unknown(RawgenaiError("internal_error", message)) from error
     if isinstance(outcome, NotSent):
         raise RawgenaiError(outcome.code, f"{outcome}; nothing was sent") from outcome
     if isinstance(outcome, Unknown):
