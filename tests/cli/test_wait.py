@@ -389,8 +389,11 @@ def test_a_clip_whose_host_is_down_for_longer_than_a_download_waits_is_tried_aga
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
     monkeypatch.setattr("rawgenai.dashscope.downloading.PATIENCE", 0.0)  # each download gives up at once
+    slept: list[float] = []
+    monkeypatch.setattr("rawgenai.cli.watching.Stages.sleep", lambda _, seconds: slept.append(seconds))
     with World({"status": ["succeeded"] * 9, "clip": [reply(503)] * 3}, now=time.time).served() as failing:
         monkeypatch.setenv("DASHSCOPE_BASE_URL", failing.url)
         result = wait(TASK, "-o", str(tmp_path / "a.mp4"))
     assert result.status == 0
     assert (tmp_path / "a.mp4").read_bytes() == CLIP
+    assert [seconds for seconds in slept if seconds >= 1] == [5, 10, 15]  # whatever the poll interval: half a minute

