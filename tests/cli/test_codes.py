@@ -105,6 +105,8 @@ CASES = [
     Case("invalid_usage", 2, (*MOONLIGHT, "--fast")),
     Case("invalid_usage", 2, ("dashscope", "video", "make")),
     Case("invalid_usage", 2, (*MOONLIGHT, "--size", "960*960", "-r", "720P")),
+    Case("invalid_usage", 2, ("dashscope", "emulator", "--port", "{port}")),  # the fixture's own server has it
+    Case("invalid_usage", 2, ("dashscope", "emulator", "--port", "70000")),
     Case("invalid_seed", 2, (*MOONLIGHT, "--seed", "-1")),
     Case("invalid_size", 2, (*MOONLIGHT, "--size", "1*1")),
     Case("invalid_shot_type", 2, (*MOONLIGHT, "--shot-type", "one")),

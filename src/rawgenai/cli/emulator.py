@@ -4,6 +4,7 @@ import click
 
 from rawgenai.cli import streams
 from rawgenai.cli.command import Command, integer
+from rawgenai.errors import RawgenaiError
 
 _EXAMPLES = """\b
 Example:
@@ -29,9 +30,13 @@ def emulator(port: int, state: str | None) -> None:
     """
     from pathlib import Path
 
-    from rawgenai import envelope
+    from rawgenai import envelope, files
     from rawgenai.emulator.server import open_server
 
-    with open_server(port, Path(state) if state else None) as server:
+    try:
+        opened = open_server(port, Path(state) if state else None)
+    except (OSError, OverflowError) as error:  # it is taken, not ours to take, or no port
+        raise RawgenaiError("invalid_usage", f"--port {port} cannot be used: {files.reason(error)}") from error
+    with opened as server:
         streams.out(envelope.success(base_url=server.base_url))
         server.serve_forever()

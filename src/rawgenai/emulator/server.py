@@ -95,8 +95,8 @@ def open_server(
 ) -> Server:
     """Listen on 127.0.0.1 (port 0: a free one) with state in ``folder``; the limits are seconds for reading.
 
-    Raises OSError where the port is taken, RawgenaiError ``config_error`` for a wrong RAWGENAI_EMULATOR_SECONDS or a
-    state folder that cannot be used.
+    Raises OSError where the port is taken, OverflowError where it is none, RawgenaiError ``config_error`` for a wrong
+    RAWGENAI_EMULATOR_SECONDS or a state folder that cannot be used.
     """
     store = Store(folder or state_folder(environ))
     store.secret()  # finds out now, not at the first request, whether the folder can be used
