@@ -60,7 +60,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def _ask(server: Server, method: str, target: str, body: Any = None, **headers: str) -> Answer:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)) as connection:
         connection.request(method, target, body, headers)
         response = connection.getresponse()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
@@ -87,7 +87,7 @@ def _clip_target(server: Server, document: Any = TEXT) -> str:
 def _raw(server: Server, *pieces: bytes, pause: float = 0.0) -> bytes:
     """Send pieces with pauses, and read until the server closes; what a reset swallows is lost."""
     answer = b""
-    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=20)) as connection:
         try:
             for piece in pieces:
                 connection.sendall(piece)
@@ -116,7 +116,7 @@ def test_a_task_goes_from_create_to_clip(server: Server, canary: str, capfd: pyt
 
 
 def test_a_connection_is_kept_for_the_next_call(server: Server) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)) as connection:
         for status in (200, 200, 401):
             headers = {"Authorization": "Bearer x"} if status == 200 else {}
             connection.request("GET", "/api/v1/tasks/", headers=headers)
@@ -246,7 +246,7 @@ def test_a_call_whose_client_left_before_its_end_is_not_acted_on(server: Server)
     lines = [f"{name}: {value}" for name, value in JSON.items()]
     lines.append(f"Content-Length: {len(body) + 1}")
     head = _head(server, *lines, first=f"POST {endpoint(TEXT)} HTTP/1.1")
-    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.server_port), timeout=20)) as connection:
         connection.sendall(head + body)
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
@@ -279,7 +279,7 @@ def test_a_connection_too_many_is_closed(server: Server) -> None:
     crowd = []
     try:
         for _ in range(256):
-            connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=5)
+            connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=20)
             crowd.append(connection)
         assert _raw(server) == b""
     finally:
@@ -309,7 +309,8 @@ def test_an_answer_is_lost_as_asked(
 ) -> None:
     body = json.dumps(text(f"emulator:{fault}{booked}"))
     headers = JSON | {"Authorization": "Bearer sk-test"}
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=0.5)) as connection:
+    patience = 1 if fault == "hang" else 20
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=patience)) as connection:
         connection.request("POST", endpoint(TEXT), body, headers)
         with pytest.raises(error) as caught:
             connection.getresponse()
@@ -369,7 +370,7 @@ def test_an_ignored_range_gets_the_whole_clip(server: Server) -> None:
 
 
 def test_no_body_follows_a_204(server: Server) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)) as connection:
         body = json.dumps(text("emulator:status=204"))
         for _ in range(2):
             connection.request("POST", endpoint(TEXT), body, JSON | {"Authorization": "Bearer sk-test"})
@@ -400,7 +401,7 @@ def test_a_killed_server_keeps_its_tasks(tmp_path: Path) -> None:
     task_id = ""
     for _ in range(2):
         process, port = _process(tmp_path / "emulator")
-        with process, closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        with process, closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
             key = {"Authorization": "Bearer sk-test"}
             if not task_id:
                 connection.request("POST", endpoint(TEXT), json.dumps(TEXT), JSON | key)
