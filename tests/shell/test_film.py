@@ -204,6 +204,25 @@ def test_the_index_comes_first_and_the_boxes_are_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.mp4", "film.mp4"]
 
 
+DENSE: dict[str, dict[str, Any]] = {
+    "reordered": {"bframes": 3},
+    "silent": {"sound": None},
+    "many packets of sound": {"rate": 96_000, "fps": 8},
+    "one frame in a key frame's group": {"bframes": 0, "options": {"g": "1"}},
+}
+
+
+@pytest.mark.parametrize("dense", DENSE)
+def test_the_room_for_an_index_holds_it(dense: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make(tmp_path / "a.mp4", **DENSE[dense])
+    monkeypatch.setattr(film, "INDEX_HEADERS", 2048)  # so that the entries count
+    film.join([clip] * 40, str(tmp_path / "film.mp4"))
+    monkeypatch.setattr(film, "INDEX_ENTRY", 2)
+    with pytest.raises(RawgenaiError) as caught:
+        film.join([clip] * 40, str(tmp_path / "film.mp4"))
+    assert caught.value.code == "output_write_error"
+
+
 # --- Encoded -------------------------------------------------------------------------------------------------------
 
 SIZES = [(256, 144), (128, 72), (512, 288)]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from heapq import merge
+from math import ceil
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +18,14 @@ from rawgenai import files, media
 from rawgenai.errors import RawgenaiError
 from rawgenai.film import pictures, planning, sounds
 from rawgenai.film.planning import Plan
-from rawgenai.film.probing import check_sound, look_at, probe, require_av, unusable
+from rawgenai.film.probing import AAC_FRAME, check_sound, look_at, probe, require_av, unusable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LONGEST_FADE = 60  # seconds
+INDEX_ENTRY = 48  # bytes of an MP4's index that a packet takes at the most: when, for how long, where, how large
+INDEX_HEADERS = 64 * 1024  # bytes at the most of what else an index holds
 
 
 class Info(NamedTuple):
@@ -188,13 +191,23 @@ def _part_of(target: str) -> Iterator[str]:
 def _write(part: str, plan: Plan) -> None:
     import av
 
-    # "file:" keeps a colon in the name from being read as a protocol; faststart puts the index before the media.
-    with av.open(f"file:{part}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    # "file:" keeps a colon in the name from being read as a protocol.
+    with av.open(f"file:{part}", "w", format="mp4", options={"moov_size": str(_room(plan))}) as container:
         tracks = [pictures.track(container, plan)]
         if plan.sound != "none":
             tracks.append(sounds.track(container, plan))
         for _, packet in merge(*tracks, key=itemgetter(0)):
             container.mux_one(packet)
+
+
+def _room(plan: Plan) -> int:
+    """Bytes to keep free before the media, which hold the index of any such film.
+
+    There a player that still downloads the film finds it. To move the media out of its way afterwards, as "faststart"
+    does, would be to write the film twice.
+    """
+    packets = plan.frames + ceil(plan.frames / plan.rate * max(sounds.AUDIO_RATES) / AAC_FRAME)
+    return INDEX_HEADERS + INDEX_ENTRY * packets
 
 
 def _length_of(part: str) -> float:
