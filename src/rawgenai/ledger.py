@@ -7,7 +7,7 @@ so every method that writes returns only when the row is on disk. The key never 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -241,22 +241,31 @@ class Ledger:
                 return True
         return False
 
-    @contextmanager
-    def settling(self, wait: float) -> Iterator[None]:
+    def settling(self, wait: float) -> AbstractContextManager[None]:
         """Keep other processes from settling rows meanwhile; waits at most ``wait`` seconds for one that does.
 
         Raises RawgenaiError wait_timeout where it is still at it then.
         """
+        return self._alone("settling", wait, "settling submissions")
+
+    def asking(self, digest: str, wait: float) -> AbstractContextManager[None]:
+        """Keep other processes from asking for the same meanwhile, as ``settling`` does."""
+        return self._alone(digest, wait, "asking for the same")
+
+    @contextmanager
+    def _alone(self, name: str, wait: float, doing: str) -> Iterator[None]:
         if not self._db:
             yield
             return
+        path = self._claim(name)
         with ExitStack() as stack:
             with _translated(self._path):
                 try:
-                    stack.enter_context(files.locked(self._claim("settling"), wait=wait))
+                    stack.enter_context(files.locked(path, wait=wait))
                 except TimeoutError as error:
-                    message = f"another process is still settling submissions after {round(wait, 1):g} seconds"
+                    message = f"another process is still {doing} after {round(wait, 1):g} seconds"
                     raise RawgenaiError("wait_timeout", message) from error
+            stack.callback(_unlink, path)
             yield
 
     def claim(self, row: int, claim: str | None) -> None:

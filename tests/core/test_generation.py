@@ -249,13 +249,39 @@ def test_a_task_that_goes_on_is_waited_for_again(world: World, tmp_path: Path) -
     assert world.posts() == 1
 
 
-def test_a_task_that_another_process_waits_for_is_left_to_it(world: World) -> None:
+def test_a_task_that_another_process_waits_for_is_waited_for_too(world: World) -> None:
     world.error(timeout=1.0)
     (row,) = world.ledger.rows()
     with world.ledger.claimed() as claim:
         world.ledger.claim(row.id, claim)
         world.generate()
+    assert world.posts() == 1
+
+
+def test_a_submission_that_is_on_its_way_for_one_who_wants_a_clip_of_its_own_is_left_to_it(world: World) -> None:
+    world.error(timeout=1.0)
+    (row,) = world.ledger.rows()
+    same = {name: getattr(row, name) for name in ("provider", "model", "mode", "prompt", "base_url", "digest")}
+    world.ledger.update(row.task_id or "", status="failed")
+    with world.ledger.claimed() as claim:
+        number = world.ledger.intend(**same, output="other.mp4", claim=claim)
+        world.generate()
+        assert [row.state for row in world.ledger.rows() if row.id == number] == ["intended"]
     assert world.posts() == 2
+
+
+def test_one_that_asks_for_the_same_just_now_is_waited_for_no_longer_than_the_timeout(world: World) -> None:
+    world.generate(output="first.mp4")
+    (row,) = world.ledger.rows()
+    world.requests.clear()
+    with world.ledger.asking(row.digest or "", 0):  # another process, for all that generate knows
+        error = world.error(timeout=0.2)
+        assert not world.generate(cache=False, timeout=30).cached
+        assert not world.generate("A dog").cached
+    assert (error.code, error.status, error.outcome) == ("wait_timeout", 5, None)
+    assert "another process is still asking for the same" in error.message
+    assert world.posts() == 2
+    assert world.generate().cached
 
 
 def test_a_task_that_only_create_made_is_left_alone(world: World) -> None:

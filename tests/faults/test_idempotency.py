@@ -23,6 +23,8 @@ from rawgenai.dashscope.submitting import KEY_PATIENCE
 from rawgenai.dashscope.wire import Task
 from rawgenai.emulator import render
 from rawgenai.emulator.server import Server
+from rawgenai.emulator.store import Store
+from rawgenai.emulator.store import Task as Booked
 from rawgenai.ledger import Ledger, Row, open_ledger
 from rawgenai.message import Receive, Request, Response
 
@@ -370,14 +372,14 @@ def test_a_key_is_a_word(key: str, run: Callable[..., Ran]) -> None:
 
 
 def _at_once(count: int, url: str, *arguments: str) -> list[Run]:
-    """Run a command in many processes at the same moment."""
+    """Run a command in many processes at the same moment; in an argument, {} is the number of the process."""
     processes = [
         subprocess.Popen(
-            command(*arguments),
+            command(*(argument.format(number) for argument in arguments)),
             env=environ(url),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
-        for _ in range(count)
+        for number in range(count)
     ]  # fmt: skip
     said = [process.communicate(timeout=120) for process in processes]
     return [
@@ -399,6 +401,64 @@ def test_of_32_processes_with_one_key_one_pays_and_all_name_its_task(tmp_path: P
     assert {run.envelope["task_id"] for run in runs} == {booked}
     with open_ledger() as ledger:
         assert [row.task_id for row in ledger.rows()] == [booked]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "flags", "paid"), [
+    ("slow=0.5", (), 1),
+    ("reset=booked", (), 1),
+    ("slow=0.5", ("--no-cache",), 8),
+    ("refuse=Arrearage", (), 0),
+])  # fmt: skip
+def test_of_many_that_ask_for_the_same_clip_at_once_one_pays_and_all_have_it(
+    fault: str, flags: tuple[str, ...], paid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(file: Path, **_: Any) -> None:
+        file.write_bytes(CLIP)
+
+    monkeypatch.setattr(render, "draw", draw)
+    line = ("dashscope", "video", "generate", f"A kitten emulator:{fault}", "-o", f"{tmp_path}/{{}}.mp4", *flags)
+    with emulated(tmp_path / "emulator", 0.5) as server:
+        runs = _at_once(8, server.base_url, *line, "--poll-interval", "0.1", "--settle", "2")
+        booked = _booked(server)
+    assert Counter(run.status for run in runs) == {0 if paid else 3: 8}, runs
+    assert len(booked) == paid
+    if paid:
+        assert {run.envelope["task_id"] for run in runs} == set(booked)
+        assert [Path(run.envelope["file"]).read_bytes() for run in runs] == [CLIP] * 8
+
+
+@pytest.mark.slow
+def test_one_whose_twin_is_killed_in_its_post_finds_what_that_one_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "draw", lambda file, **_: file.write_bytes(CLIP))
+    booked = threading.Event()
+    book = Store.book
+
+    def booking(store: Store, task: Booked) -> None:
+        book(store, task)
+        booked.set()
+
+    monkeypatch.setattr(Store, "book", booking)
+    line = ["dashscope", "video", "generate", "A kitten emulator:slow=1", "--poll-interval", "0.1", "--settle", "2"]
+    with emulated(tmp_path / "emulator", 0.1) as server:
+        twins = {
+            file: subprocess.Popen(
+                command(*line, "-o", file),
+                env=environ(server.base_url),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            for file in (str(tmp_path / "one.mp4"), str(tmp_path / "two.mp4"))
+        }  # fmt: skip
+        assert booked.wait(20)
+        with open_ledger() as ledger:
+            [row] = ledger.rows()
+        twins[row.output or ""].kill()
+        ends = {file: process.wait(60) for file, process in twins.items()}
+        assert (row.state, len(_booked(server))) == ("intended", 1)
+    del ends[row.output or ""]
+    assert [(status, Path(file).read_bytes()) for file, status in ends.items()] == [(0, CLIP)]
 
 
 @pytest.mark.slow

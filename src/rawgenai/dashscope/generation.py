@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,11 @@ def generate(
         )
         line = _Line(order, means, place, claim, settle, clock() + timeout, interval, seen)
         resume = cache and key is None  # a key says by itself what is the same
-        if resume and (clip := line.cached()):
-            return clip
-        earlier = line.earlier() if resume else None
-        task, row = earlier or line.submitted(key)
+        with book.asking(order.digest, line.left()) if resume else nullcontext():
+            if resume and (clip := line.cached()):
+                return clip
+            earlier = line.earlier() if resume else None
+            task, row = earlier or line.submitted(key)
         (resumed if earlier else created)(task)
         return line.kept(row) or line.delivered(task.task_id)
 
@@ -167,9 +169,11 @@ class _Line:
         book = self.means.book
         for row in book.by_digest(self.order.digest):
             young = self.means.now() - row.created_at < submitting.REMEMBERED
-            if not young or row.output is None or book.is_claimed(row):
+            if not young or row.output is None:
                 continue
             if row.state in UNSETTLED:
+                if book.is_claimed(row):  # on its way, for one that wanted a clip of its own
+                    continue
                 row = self._settled(row)  # noqa: PLW2901 - the same row, as it is now
             if row.task_id is not None and row.status not in ("failed", "canceled"):
                 book.claim(row.id, self.claim)
