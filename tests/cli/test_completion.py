@@ -39,9 +39,8 @@ def parameters(command: click.Command) -> Iterator[click.Parameter]:
             yield from parameters(below)
 
 
-@pytest.fixture(autouse=True)
-def restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the words from the parameters again: a process that completes does nothing else, and this one goes on."""
+def restore_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the words from the parameters after a test: a process that completes does nothing else, this one goes on."""
     for param in parameters(main):
         monkeypatch.setattr(param, "type", param.type)
 
@@ -94,6 +93,7 @@ def test_a_wrong_shell_is_refused_with_the_three(argv: tuple[str, ...]) -> None:
 def answered(monkeypatch: pytest.MonkeyPatch, shell: str, line: str) -> list[str]:
     """What is printed to a shell that asks for the last word of a line."""
     words = line.split(" ")
+    restore_later(monkeypatch)
     monkeypatch.setenv("_RAWGENAI_COMPLETE", f"{shell}_complete")
     monkeypatch.setenv("COMP_WORDS", " ".join(words))
     monkeypatch.setenv("COMP_CWORD", words[-1] if shell == "fish" else str(len(words) - 1))
@@ -143,6 +143,7 @@ def test_a_broken_ledger_is_no_words_and_no_error(monkeypatch: pytest.MonkeyPatc
 def test_a_question_that_makes_no_sense_is_answered_with_nothing(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    restore_later(monkeypatch)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     result = invoke()

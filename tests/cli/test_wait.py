@@ -16,6 +16,7 @@ from invoking import Result, invoke
 
 from account import CLIP, Answer, World, task
 from faulty import KEY, TASK, command, environ, refuses, reply
+from rawgenai.dashscope import downloading
 from rawgenai.ledger import Ledger
 
 WAIT = ("dashscope", "video", "wait")
@@ -388,7 +389,7 @@ def test_a_status_that_flips_back_while_its_clip_is_fetched_is_waited_for_again(
 def test_a_clip_whose_host_is_down_for_longer_than_a_download_waits_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    monkeypatch.setattr("rawgenai.dashscope.downloading.PATIENCE", 0.0)  # each download gives up at once
+    monkeypatch.setattr(downloading, "PATIENCE", 0.0)  # each download gives up at once
     slept: list[float] = []
     monkeypatch.setattr("rawgenai.cli.watching.Stages.sleep", lambda _, seconds: slept.append(seconds))
     with World({"status": ["succeeded"] * 9, "clip": [reply(503)] * 3}, now=time.time).served() as failing:

@@ -26,6 +26,7 @@ def test_a_secret_cannot_be_written_or_copied() -> None:
 
 
 def test_the_last_look_takes_every_secret_out() -> None:
+    Secret(VALUE)
     other = Secret("sk-core-abcdefgh")
     assert redact(f"a {VALUE}b {other.reveal()}") == "a [redacted]b [redacted]"
     assert redact("nothing of the kind") == "nothing of the kind"
