@@ -1,6 +1,7 @@
 """``rawgenai video`` as people type it: envelopes, warnings, wrong inputs, wrong outputs, a full disk, Ctrl-C."""
 
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -14,8 +15,10 @@ from typing import Any
 import av
 import pytest
 from invoking import invoke
+from terminal import COLUMNS, at_terminal, play
 
 import corpus
+from faulty import Run
 from footage import RATE, make, tones, track
 
 SMALL = (128, 72)
@@ -267,3 +270,42 @@ def test_a_last_frame_names_its_file(folder: Path, tmp_path: Path, monkeypatch: 
         "success": True,
         "file": os.path.abspath("x.PNG"),
     }
+
+
+# --- A terminal ----------------------------------------------------------------------------------------------------
+
+
+def _watched(tmp_path: Path, *more: str, fps: int = 24, **variables: str) -> tuple[Run, bytes]:
+    """Join two clips of 4 s, the second one with so many frames a second, at a terminal."""
+    clips = [make(tmp_path / f"{rate}.mp4", frames=4 * rate, fps=rate, size=SMALL, sound=None) for rate in (25, fps)]
+    film = tmp_path / "a film with a name that is wider than this.mp4"
+    return at_terminal("emulator", "video", "join", *clips, "-o", str(film), *more, more=variables)
+
+
+@pytest.mark.platform
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such terminals")
+def test_a_join_that_encodes_shows_its_seconds_in_place_and_clears_them(tmp_path: Path) -> None:
+    run, drawn = _watched(tmp_path)
+    warning, _, shown = drawn.partition(b"\n")
+    screen = play(shown)
+    assert (run.status, warning.startswith(b"warning: the picture is encoded anew")) == (0, True)
+    assert re.search(rb"[1-7]/8", shown)
+    assert (screen.lines, screen.cursor) == ([], True)
+    assert screen.widest <= COLUMNS
+
+
+@pytest.mark.platform
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such terminals")
+def test_at_a_dumb_terminal_these_are_plain_lines(tmp_path: Path) -> None:
+    run, drawn = _watched(tmp_path, TERM="dumb")
+    lines = [line for line in drawn.decode().splitlines() if line.startswith("a film")]
+    assert run.status == 0
+    assert lines == [f"a film with a name that is wider than this.mp4: {part}% of 8.0 s" for part in (0, 25, 50, 75)]
+
+
+@pytest.mark.platform
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such terminals")
+@pytest.mark.parametrize(("more", "fps"), [((), 25), (("--quiet",), 24)], ids=["copied", "quiet"])
+def test_a_join_that_copies_or_is_quiet_shows_nothing(more: tuple[str, ...], fps: int, tmp_path: Path) -> None:
+    run, drawn = _watched(tmp_path, *more, fps=fps)
+    assert (run.status, drawn) == (0, b"")

@@ -99,7 +99,7 @@ def test_clips_that_reorder_frames_further_follow_those_that_do_not(tmp_path: Pa
     """Such clips differ in their settings too, unless somebody wrote them alike: then the times are mended."""
     probes = [probing.probe(make(tmp_path / f"{n}.mp4", mark=n, bframes=n, sound=None)) for n in (0, 3, 0)]
     alike = [probe._replace(picture=probes[0].picture) for probe in probes]
-    film._write(str(tmp_path / "film.mp4"), planning.plan(alike, None, 0, lambda _: None))
+    film._write(str(tmp_path / "film.mp4"), planning.plan(alike, None, 0, lambda _: None), lambda *_: None)
     with av.open(str(tmp_path / "film.mp4")) as container:
         packets = [(packet.dts, packet.pts) for packet in container.demux(video=0) if packet.dts is not None]
     assert len(packets) == 153

@@ -1,5 +1,6 @@
 """``rawgenai video``: what is done with clips on this machine, whoever made them."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,9 @@ def join(clips: tuple[str, ...], output: str, *, audio: str | None, crossfade: f
     """
     from rawgenai import envelope, film
 
-    made = film.join(clips, output, audio=audio, crossfade=crossfade, warn=streams.warner(quiet=quiet))
+    warn = streams.warner(quiet=quiet)
+    with streams.transfer(os.path.basename(output), quiet=quiet, unit="s") as progress:
+        made = film.join(clips, output, audio=audio, crossfade=crossfade, warn=warn, progress=progress)
     return envelope.success(**joined(made))
 
 

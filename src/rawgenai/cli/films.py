@@ -108,17 +108,19 @@ def film(
     given = {"timeout": timeout, "interval": poll_interval, "settle": settle}
     screen = _Screen(planned, bills, {name: value for name, value in given.items() if value is not None}, quiet=quiet)
     try:
-        made = films.film(
-            specs,
-            output,
-            folder=clips,
-            audio=audio,
-            crossfade=crossfade,
-            strict=strict,
-            settings=settings,
-            warn=screen.warn,
-            shoot=screen.shoot,
-        )
+        with streams.transfer(os.path.basename(output), quiet=quiet, unit="s") as joining:
+            made = films.film(
+                specs,
+                output,
+                folder=clips,
+                audio=audio,
+                crossfade=crossfade,
+                strict=strict,
+                settings=settings,
+                warn=screen.warn,
+                shoot=screen.shoot,
+                joining=joining,
+            )
     except KeyboardInterrupt:
         streams.err("the same command goes on where this one stopped; what was paid is not paid again")
         raise

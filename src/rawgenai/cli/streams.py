@@ -102,21 +102,24 @@ def warner(*, quiet: bool) -> Callable[[str], None]:
     return (lambda _: None) if quiet else (lambda text: err(f"warning: {text}"))
 
 
+_UNITS = {"MB": 1e6, "s": 1}  # of what is counted: bytes of a transfer, seconds of a film
+
+
 @contextmanager
-def transfer(label: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
-    """Show how far a transfer is: a live line at a terminal, plain lines at a dumb one, else nothing."""
+def transfer(label: str, *, quiet: bool, unit: str = "MB") -> Iterator[Callable[[int, int | None], None]]:
+    """Show how far a transfer is, or a film: a live line at a terminal, plain lines at a dumb one, else nothing."""
     if quiet or not is_person():
         yield lambda _done, _total: None
     elif os.environ.get("TERM") == "dumb":
-        with _plain_transfer(label) as show:
+        with _plain_transfer(label, unit) as show:
             yield show
     else:
-        with _live_transfer(label) as show:
+        with _live_transfer(label, unit) as show:
             yield show
 
 
 @contextmanager
-def _plain_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
+def _plain_transfer(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
     last = -1
 
     def show(done: int, total: int | None) -> None:
@@ -124,21 +127,22 @@ def _plain_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
         quarter = 4 * done // total if total else 0
         if quarter > last:
             last = quarter
-            err(f"{label}: {25 * quarter}% of {total / 1e6:.1f} MB" if total else f"{label}: started")
+            err(f"{label}: {25 * quarter}% of {total / _UNITS[unit]:.1f} {unit}" if total else f"{label}: started")
 
     yield show
 
 
 @contextmanager
-def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
+def _live_transfer(label: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
     bar: Any = None
 
     def show(done: int, total: int | None) -> None:
         nonlocal bar
-        if bar is None:  # only now is there anything to show
-            bar = _bar(label)
-            bar.start()
+        new = bar is None
+        bar = bar or _bar(label, unit)  # only now is there anything to show
         bar.update(0, completed=done, total=total)
+        if new:
+            bar.start()
 
     try:
         yield show
@@ -147,10 +151,10 @@ def _live_transfer(label: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.stop()
 
 
-def _bar(label: str) -> Any:
+def _bar(label: str, unit: str) -> Any:
     """Make a bar with one task, 0, that fits into the terminal and is cleared at the end."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Column
 
     from rawgenai import envelope
@@ -165,7 +169,11 @@ def _bar(label: str) -> Any:
             table_column=Column(no_wrap=True, overflow="ellipsis", max_width=label_width),
         ),
         BarColumn(bar_width=bar_width),
-        DownloadColumn(table_column=Column(no_wrap=True)),
+        *(
+            (DownloadColumn(table_column=Column(no_wrap=True)),)
+            if unit == "MB"
+            else (MofNCompleteColumn(), TextColumn(unit))
+        ),
     ]
     bar = Progress(*columns, console=console, transient=True, expand=False)
     bar.add_task(envelope.line(label), total=None)

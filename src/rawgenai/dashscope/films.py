@@ -67,6 +67,7 @@ def film(
     settings: Settings | None = None,
     warn: Warn = silent,
     shoot: Callable[..., Clip] = generation.generate,
+    joining: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Film:
     """Make a film of shots, in their order, and return it once it is on disk, in the MP4 file ``output``.
 
@@ -74,9 +75,10 @@ def film(
     False; a shot that equals an earlier one is a clip of its own. The clips are ``TASK_ID.mp4`` in ``folder``, by
     default ``NAME.clips`` beside a film ``NAME.mp4``, and stay there. The same call again goes on where it was cut off:
     a clip that is on disk is not asked for again, a task that was paid is waited for. ``audio`` and ``crossfade`` are
-    those of ``rawgenai video join``. ``shoot`` makes the clip of a shot and is called as ``generate`` is. Raises
-    RawgenaiError with any code of the table, before anything is sent where a shot may not be; it names the shot as
-    the line, counted from 1, or by the number that a mapping gives it.
+    those of ``rawgenai video join``. ``shoot`` makes the clip of a shot and is called as ``generate`` is; ``joining``
+    is told how far the join is, in seconds of the film. Raises RawgenaiError with any code of the table, before
+    anything is sent where a shot may not be; it names the shot as the line, counted from 1, or by the number that a
+    mapping gives it.
     """
     from rawgenai import film as cutting
 
@@ -97,7 +99,9 @@ def film(
             told = partial(_told, warn, shot.line)
             clips.append(shoot(spec, folder=place, more=more, settings=settings, strict=strict, warn=told))
     with _kept(clips):
-        made = cutting.join([clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn)
+        made = cutting.join(
+            [clip.file for clip in clips], target, audio=audio, crossfade=crossfade, warn=warn, progress=joining
+        )
     return Film(*made, shots=clips)
 
 

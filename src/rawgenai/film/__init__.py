@@ -113,11 +113,13 @@ def join(
     audio: str | None = None,
     crossfade: float = 0,
     warn: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Film:
     """Join local clips to one film, an MP4 file, in their order.
 
     Picture and sound are copied where the clips are alike, else encoded: to the first clip's pixels and frames a
-    second, with black bars where the shape differs; ``warn`` is told why. A clip without sound among others is
+    second, with black bars where the shape differs; ``warn`` is told why, and ``progress`` how many of the film's
+    seconds are encoded, which may take long. A clip without sound among others is
     silent. ``audio`` names a WAV, MP3 or M4A file that stands in for all sound, cut to the film's length or followed
     by silence. ``crossfade`` is how many seconds each clip fades over into the next. Raises RawgenaiError:
     invalid_usage (no clip, cut off, output is an input, fade too long), file_not_found, invalid_audio,
@@ -129,7 +131,7 @@ def join(
     if audio is not None:
         sounds.warn_of_silence(audio, float(plan.frames / plan.rate), warn)
     with _part_of(target) as part:
-        _write(part, plan)
+        _write(part, plan, progress)
         seconds = _length_of(part)
     return Film(target, seconds, plan.picture, plan.sound, plan.reasons)
 
@@ -188,7 +190,7 @@ def _part_of(target: str) -> Iterator[str]:
             os.unlink(part)
 
 
-def _write(part: str, plan: Plan) -> None:
+def _write(part: str, plan: Plan, progress: Callable[[int, int], None]) -> None:
     import av
 
     # "file:" keeps a colon in the name from being read as a protocol.
@@ -196,8 +198,11 @@ def _write(part: str, plan: Plan) -> None:
         tracks = [pictures.track(container, plan)]
         if plan.sound != "none":
             tracks.append(sounds.track(container, plan))
-        for _, packet in merge(*tracks, key=itemgetter(0)):
+        done, total = -1, ceil(plan.frames / plan.rate)
+        for at, packet in merge(*tracks, key=itemgetter(0)):
             container.mux_one(packet)
+            if at >= done + 1 and plan.picture == "encoded":  # what is copied is done before anybody looks
+                progress(done := int(at), total)
 
 
 def _room(plan: Plan) -> int:
