@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -283,6 +282,8 @@ def test_what_is_wrong_on_stdin_is_refused_before_anything_is_asked(text: bytes,
 @pytest.mark.platform
 @signals
 def test_ids_are_never_waited_for_at_a_terminal(world: World) -> None:
+    import pty
+
     ours, theirs = pty.openpty()
     run = subprocess.run(
         command(*WAIT, "-"), env=environ(world.url), stdin=theirs, capture_output=True, check=False, timeout=20

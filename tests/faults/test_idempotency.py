@@ -242,14 +242,20 @@ def test_one_that_was_faster_while_files_were_uploaded_has_the_key(
     assert world.posts == 1
 
 
-def test_it_is_waited_for_no_longer_than_its_post_can_take(world: World) -> None:
+@pytest.mark.parametrize(("line", "facts", "seconds"), [
+    ("create", {}, KEY_PATIENCE),
+    ("generate", {"timeout": 7.0}, 7),
+])  # fmt: skip
+def test_it_is_waited_for_no_longer_than_its_post_can_take_or_the_timeout_says(
+    line: str, facts: dict[str, Any], seconds: float, world: World
+) -> None:
     with world.ledger.claimed() as claim:
         _intend(world, claim=claim)
         began = world.time
         with pytest.raises(RawgenaiError) as caught:
-            world.create()
+            getattr(world, line)(**facts)
     assert (caught.value.status, world.posts) == (6, 0)
-    assert KEY_PATIENCE <= world.time - began < KEY_PATIENCE + 1
+    assert seconds <= world.time - began < seconds + 1
 
 
 # --- generate -------------------------------------------------------------------------------------------------------

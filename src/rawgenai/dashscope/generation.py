@@ -201,7 +201,10 @@ class _Line:
         """Submit the order; where its outcome is unknown, settle it: it is never sent again."""
         book = self.means.book
         try:
-            return submitting.submit(self.order, self.means, key=key, claim=self.claim, output=self.place)
+            patience = min(self.left(), submitting.KEY_PATIENCE)
+            return submitting.submit(
+                self.order, self.means, key=key, patience=patience, claim=self.claim, output=self.place
+            )
         except RawgenaiError as error:
             row = self._unknown(key) if error.outcome == "unknown" else None
             if row is None:

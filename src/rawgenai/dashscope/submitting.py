@@ -51,18 +51,25 @@ def order(
 
 
 def submit(
-    made: Order, means: Means, *, key: str | None = None, claim: str | None = None, output: str | None = None
+    made: Order,
+    means: Means,
+    *,
+    key: str | None = None,
+    patience: float = KEY_PATIENCE,
+    claim: str | None = None,
+    output: str | None = None,
 ) -> tuple[Task, int]:
     """Send an order's POST, unless its key has a task already: the task, and its row in the ledger.
 
-    ``claim`` is the lock that the row names while somebody works on it, ``output`` where the clip is promised to go.
+    ``patience`` is how many seconds a process is waited for that creates the key's task, ``claim`` the lock that the
+    row names while somebody works on it, ``output`` where the clip is promised to go.
     """
     from rawgenai.ledger import Taken
 
     settings, book = means.settings, means.book
     _mention_unsettled(means, claim)
     while True:
-        if key is not None and (found := keyed(key, made, means)):
+        if key is not None and (found := keyed(key, made, means, patience)):
             return found
         ready = uploads.upload(
             made.spec,
@@ -126,7 +133,7 @@ def _post(request: Request, row: int, means: Means) -> Task:
     return task
 
 
-def keyed(key: str, made: Order, means: Means) -> tuple[Task, int] | None:
+def keyed(key: str, made: Order, means: Means, patience: float) -> tuple[Task, int] | None:
     """Find the task that an idempotency key has, waiting for a process that is just creating it; None: it has none.
 
     Raises RawgenaiError: `invalid_usage` where the key was used for another request or nothing remembers it, and an
@@ -135,7 +142,7 @@ def keyed(key: str, made: Order, means: Means) -> tuple[Task, int] | None:
     book, base_url = means.book, means.settings.base_url
     if not book.path:
         raise RawgenaiError("invalid_usage", "an idempotency key is remembered by the ledger, which is switched off")
-    end = means.now() + KEY_PATIENCE
+    end = means.now() + patience
     while row := book.by_key(base_url, key):
         if row.digest != made.digest:
             raise RawgenaiError("invalid_usage", f"the idempotency key {key!r} was used for another request")
