@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_FADE = 60  # seconds
 INDEX_ENTRY = 48  # bytes of an MP4's index that a packet takes at the most: when, for how long, where, how large
-INDEX_HEADERS = 64 * 1024  # bytes at the most of what else an index holds
+INDEX_HEADERS = 64 * 1024  # bytes of what else an index holds; a codec's settings may be larger
 
 
 class Info(NamedTuple):
@@ -131,7 +131,7 @@ def join(
     if audio is not None:
         sounds.warn_of_silence(audio, float(plan.frames / plan.rate), warn)
     with _part_of(target) as part:
-        _write(part, plan, progress)
+        _write_once(part, plan, progress)
         seconds = _length_of(part)
     return Film(target, seconds, plan.picture, plan.sound, plan.reasons)
 
@@ -190,11 +190,26 @@ def _part_of(target: str) -> Iterator[str]:
             os.unlink(part)
 
 
-def _write(part: str, plan: Plan, progress: Callable[[int, int], None]) -> None:
+def _write_once(part: str, plan: Plan, progress: Callable[[int, int], None]) -> None:
+    """Write a film whose index is before its media, where a player that still downloads it finds it.
+
+    Room is kept for the index. To move the media out of its way afterwards, as "faststart" does, is to write the film
+    twice; that is left for what needs more room: large settings of a codec, a fragmented clip that does not say how
+    many frames it has.
+    """
+    import av
+
+    try:
+        _write(part, plan, progress, moov_size=str(_room(plan)))
+    except av.ArgumentError:  # that is all that FFmpeg says of too little room
+        _write(part, plan, progress, movflags="+faststart")
+
+
+def _write(part: str, plan: Plan, progress: Callable[[int, int], None], **options: str) -> None:
     import av
 
     # "file:" keeps a colon in the name from being read as a protocol.
-    with av.open(f"file:{part}", "w", format="mp4", options={"moov_size": str(_room(plan))}) as container:
+    with av.open(f"file:{part}", "w", format="mp4", options=options) as container:
         tracks = [pictures.track(container, plan)]
         if plan.sound != "none":
             tracks.append(sounds.track(container, plan))
@@ -206,11 +221,7 @@ def _write(part: str, plan: Plan, progress: Callable[[int, int], None]) -> None:
 
 
 def _room(plan: Plan) -> int:
-    """Bytes to keep free before the media, which hold the index of any such film.
-
-    There a player that still downloads the film finds it. To move the media out of its way afterwards, as "faststart"
-    does, would be to write the film twice.
-    """
+    """Bytes to keep free before the media, which hold the index of nearly any such film."""
     packets = plan.frames + ceil(plan.frames / plan.rate * max(sounds.AUDIO_RATES) / AAC_FRAME)
     return INDEX_HEADERS + INDEX_ENTRY * packets
 
