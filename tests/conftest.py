@@ -23,8 +23,11 @@ _FOREIGN = re.compile(
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "platform: may be skipped in CI, where the operating system has no such thing")
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: the commands would inherit it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, handler in usual.items():  # ignored in a background job or under nohup: the commands would inherit it
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
