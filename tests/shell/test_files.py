@@ -347,6 +347,26 @@ except TimeoutError:
 
 
 @pytest.mark.platform
+@posix
+def test_a_lock_whose_file_is_removed_while_it_is_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock, flock = tmp_path / "locks" / "a.lock", fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        lock.unlink()  # by who held it, before it let it go
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with files.locked(str(lock), wait=1):
+        assert lock.exists()
+        with pytest.raises(TimeoutError), files.locked(str(lock), wait=0):
+            pass
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have other folders")
 @pytest.mark.parametrize(
     ("environ", "config", "state"),
