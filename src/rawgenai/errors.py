@@ -24,7 +24,7 @@ STATUSES = {
     6: "nobody knows whether the task was accepted: do not repeat the command, settle it first",
     130: "interrupted by Ctrl-C",
     141: "the reader of the output went away",
-    143: "terminated by SIGTERM",
+    143: "terminated by SIGTERM, or the terminal was closed",
 }
 
 CODES = {

@@ -249,13 +249,17 @@ def test_one_that_was_faster_while_files_were_uploaded_has_the_key(
 def test_it_is_waited_for_no_longer_than_its_post_can_take_or_the_timeout_says(
     line: str, facts: dict[str, Any], seconds: float, world: World
 ) -> None:
+    warnings: list[str] = []
     with world.ledger.claimed() as claim:
         _intend(world, claim=claim)
         began = world.time
         with pytest.raises(RawgenaiError) as caught:
-            getattr(world, line)(**facts)
+            getattr(world, line)(warn=warnings.append, **facts)
     assert (caught.value.status, world.posts) == (6, 0)
     assert seconds <= world.time - began < seconds + 1
+    said = " ".join([caught.value.message, *warnings])
+    assert "the submission with the idempotency key 'build-7' is still on its way, in another process" in said
+    assert "never learnt" not in said
 
 
 # --- generate -------------------------------------------------------------------------------------------------------

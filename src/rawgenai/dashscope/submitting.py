@@ -148,8 +148,10 @@ def keyed(key: str, made: Order, means: Means, patience: float) -> tuple[Task, i
             raise RawgenaiError("invalid_usage", f"the idempotency key {key!r} was used for another request")
         if row.task_id is not None:
             return Task(task_id=row.task_id, status=row.status or "pending", request_id=row.request_id), row.id
-        if (not book.is_claimed(row) and book.by_key(base_url, key) == row) or means.now() >= end:
-            message = f"the submission with the idempotency key {key!r} never learnt what became of it"
+        left = not book.is_claimed(row) and book.by_key(base_url, key) == row
+        if left or means.now() >= end:
+            became = "never learnt what became of it" if left else "is still on its way, in another process"
+            message = f"the submission with the idempotency key {key!r} {became}"
             raise wire.unknown(RawgenaiError(row.code or "connection_error", message))
         means.sleep(0.1)
     return None
