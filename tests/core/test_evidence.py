@@ -114,6 +114,33 @@ def test_the_request_is_on_disk_before_it_leaves(kept: Evidence) -> None:
     assert page["request"]["body"] == POST.body
 
 
+# generate, with a mistake of ours right after the task is in the ledger.
+MISTAKEN = """
+from rawgenai.cli.watching import Stages
+
+def created(self, task):
+    raise ValueError("a mistake of ours")
+
+Stages.created = created
+from rawgenai.__main__ import main
+main()
+"""
+
+
+def test_a_mistake_of_ours_leaves_the_answer_to_what_is_paid_as_evidence(tmp_path: Path) -> None:
+    with serving(CREATED) as server:
+        argv = ["dashscope", "video", "generate", "A kitten", "-o", str(tmp_path / "a.mp4")]
+        run = subprocess.run(
+            [sys.executable, "-c", MISTAKEN, *argv, f"--evidence={tmp_path / 'evidence'}"],
+            env=environ(server.url), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+    assert b"internal_error" in run.stderr
+    [page] = [json.loads(path.read_text()) for path in (tmp_path / "evidence").rglob("0001.json")]
+    assert page["answer"]["body"]["output"]["task_id"] == TASK
+    [log] = [path.read_text() for path in (tmp_path / "evidence").rglob("run.log")]
+    assert log.splitlines()[-1].endswith("Z end: ValueError")
+
+
 # generate, killed as it begins to write the answer of the POST into its evidence.
 KILLED_AT_THE_ANSWER = """
 import os

@@ -209,6 +209,9 @@ def _kept(folder: str | None, base_url: str, warn: Callable[[str], None]) -> Ite
     except KeyboardInterrupt:
         keep.note("interrupted")
         raise
+    except Exception as error:  # a mistake of ours
+        keep.note(f"end: {type(error).__name__}")
+        raise
 
 
 def _noting(keep: "Evidence", seen: Callable[["Look"], None]) -> Callable[["Look"], None]:
