@@ -240,7 +240,7 @@ def test_a_join_that_fails_says_that_the_shots_are_kept_and_whether_any_was_paid
     if not paid:
         world.film("A", "B", output="early.mp4")
 
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cutting, "_write", full)
