@@ -1,5 +1,6 @@
 """What a person, a log and a dumb terminal see while tasks are waited for."""
 
+import errno
 import io
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -378,3 +380,22 @@ def test_a_signal_leaves_clean_lines_and_the_cursor(name: str, tmp_path: Path) -
     assert advice.endswith(f" -o '{tmp_path / CAT}'")  # quoted, as a shell wants it
     assert last == word
     assert (b"^C" in drawn) == (name == "Ctrl-C")  # it was echoed, and wiped away with the live line
+
+
+@pytest.mark.parametrize("name", ["start", "refresh", "stop"])
+def test_a_terminal_that_is_closed_while_a_line_is_shown_fails_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(streams, "is_person", lambda: True)
+    discarded: list[object] = []
+    monkeypatch.setattr(streams, "discard", discarded.append)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(f"rich.live.Live.{name}", closed)
+    with Display(Watch("two", (1, 5)), quiet=False) as display:
+        display.show()
+        display.seen(Look(TASK, Task(task_id=TASK, status="running"), ended=False))
+        display.warn("it was created all the same")
+    assert discarded

@@ -77,6 +77,15 @@ def discard(stream: TextIO) -> None:
         return
 
 
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Go on where a person's terminal was closed while something is shown on it: nobody looks."""
+    try:
+        yield
+    except OSError:
+        discard(sys.stderr)
+
+
 def is_screen() -> bool:
     """Tell whether stdout is a terminal, where a table is better than an envelope."""
     return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
@@ -140,15 +149,17 @@ def _live_transfer(label: str, unit: str) -> Iterator[Callable[[int, int | None]
         nonlocal bar
         new = bar is None
         bar = bar or _bar(label, unit)  # only now is there anything to show
-        bar.update(0, completed=done, total=total)
-        if new:
-            bar.start()
+        with unseen():
+            bar.update(0, completed=done, total=total)
+            if new:
+                bar.start()
 
     try:
         yield show
     finally:
         if bar is not None:
-            bar.stop()
+            with unseen():
+                bar.stop()
 
 
 def _bar(label: str, unit: str) -> Any:

@@ -173,18 +173,21 @@ class _Live:
 
             console = Console(stderr=True)
             self._live = Live(self, console=console, refresh_per_second=1, transient=True, redirect_stdout=False)
-            self._live.start(refresh=True)
+            with streams.unseen():
+                self._live.start(refresh=True)
 
     def refresh(self) -> None:
         if self._live is not None:
-            self._live.refresh()
+            with streams.unseen():
+                self._live.refresh()
 
     def stop(self) -> bool:
         """Take the line away; whether it was there."""
         if self._live is None:
             return False
         try:
-            self._live.stop()
+            with streams.unseen():
+                self._live.stop()
         except BaseException:
             self._live.console.show_cursor(True)  # a second Ctrl-C must not cost the cursor
             raise
