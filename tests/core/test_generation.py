@@ -249,12 +249,18 @@ def test_a_task_that_goes_on_is_waited_for_again(world: World, tmp_path: Path) -
     assert world.posts() == 1
 
 
-def test_a_task_that_another_process_waits_for_is_waited_for_too(world: World) -> None:
+def test_a_task_that_another_process_waits_for_is_waited_for_too_and_its_promise_stays(
+    world: World, tmp_path: Path
+) -> None:
     world.error(timeout=1.0)
     (row,) = world.ledger.rows()
     with world.ledger.claimed() as claim:
         world.ledger.claim(row.id, claim)
-        world.generate()
+        error = world.error(timeout=1.0, output="elsewhere.mp4")
+        (now,) = world.ledger.rows()
+        assert (error.task_id, now.claim, now.output) == (row.task_id, claim, str(tmp_path / "clip.mp4"))
+        world.generate(output="elsewhere.mp4")
+    assert (tmp_path / "elsewhere.mp4").read_bytes() == CLIP
     assert world.posts() == 1
 
 

@@ -176,8 +176,9 @@ class _Line:
                     continue
                 row = self._settled(row)  # noqa: PLW2901 - the same row, as it is now
             if row.task_id is not None and row.status not in ("failed", "canceled"):
-                book.claim(row.id, self.claim)
-                book.update(row.task_id, output=self.place)
+                if not book.is_claimed(row):  # else another process keeps what it promised
+                    book.claim(row.id, self.claim)
+                    book.update(row.task_id, output=self.place)
                 return Task(task_id=row.task_id, status=row.status or "pending"), row.id
         return None
 
