@@ -161,6 +161,7 @@ def test_a_lost_answer_is_warned_of_and_looked_up(world: World, monkeypatch: pyt
     assert "asking the API what became of it" in result.err
 
 
+@pytest.mark.slow  # it really waits
 def test_one_that_settles_for_long_is_waited_for_no_longer_than_the_timeout(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -304,7 +304,7 @@ def test_remote_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
         (refuses(403, "AccessDenied"), 3, "access_denied"),
         (refuses(503, "ServiceUnavailable", "no", "Retry-After: 99"), 4, "server_error"),
         (says({"request_id": "r"}), 4, "server_error"),
-        (reply(200, b"<html>"), 4, "server_error"),
+        pytest.param(reply(200, b"<html>"), 4, "server_error", marks=pytest.mark.slow),  # it is really asked again
     ],
 )
 def test_an_api_that_fails_is_an_error_and_no_short_list(

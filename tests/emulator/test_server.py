@@ -275,6 +275,7 @@ def test_a_client_that_drips_is_cut_off(start: Start, pieces: list[bytes]) -> No
     assert time.monotonic() - began < 6  # 400 drips take 8 s
 
 
+@pytest.mark.slow  # it really waits
 def test_a_connection_too_many_is_closed(server: Server) -> None:
     crowd = []
     try:
@@ -301,7 +302,11 @@ def _total(server: Server) -> int:
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [("reset", ConnectionResetError), ("close", http.client.RemoteDisconnected), ("hang", TimeoutError)],
+    [
+        ("reset", ConnectionResetError),
+        ("close", http.client.RemoteDisconnected),
+        pytest.param("hang", TimeoutError, marks=pytest.mark.slow),  # it really waits
+    ],
 )
 @pytest.mark.parametrize(("booked", "total"), [("", 0), ("=booked", 1)])
 def test_an_answer_is_lost_as_asked(

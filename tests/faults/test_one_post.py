@@ -177,6 +177,7 @@ def test_one_create_is_one_post(name: str, ledger: Ledger) -> None:
 AS_PROCESS = ("closed after the request", "hang", "502 with HTML", "429 about billing", "accepted")
 
 
+@pytest.mark.slow  # five processes, some of which really wait
 @pytest.mark.parametrize("name", AS_PROCESS)
 def test_one_create_is_one_post_as_a_process(name: str, tmp_path: Path) -> None:
     fate = FATES[name]
@@ -359,6 +360,7 @@ GETS: dict[str, tuple[Step, int, str]] = {  # a fault of GET -> how often it is 
     "400": (refuses(400, "InvalidParameter"), 1, "invalid_request"),
     "429 about billing": (refuses(429, "PostpaidBillOverdue"), 1, "access_denied"),
 }
+WAITING = {"hang": pytest.mark.slow}  # these really wait
 
 
 def _status(server: Server, ledger: Ledger, timeout: float) -> str:
@@ -366,7 +368,7 @@ def _status(server: Server, ledger: Ledger, timeout: float) -> str:
     return tasks.status(TASK, settings=settings(server.url), send=send, ledger=ledger, sleep=lambda _: None).status
 
 
-@pytest.mark.parametrize("name", GETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=WAITING.get(name, ())) for name in GETS])
 def test_a_get_is_repeated_where_that_is_of_use(name: str, ledger: Ledger) -> None:
     step, times, code = GETS[name]
     with serving(step) as server, pytest.raises(RawgenaiError) as caught:
@@ -375,7 +377,9 @@ def test_a_get_is_repeated_where_that_is_of_use(name: str, ledger: Ledger) -> No
     assert (caught.value.task_id, caught.value.outcome) == (TASK, None)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, times, _) in GETS.items() if times > 1])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=WAITING.get(name, ())) for name, (_, times, _) in GETS.items() if times > 1]
+)
 def test_a_get_survives_a_passing_fault(name: str, ledger: Ledger) -> None:
     with serving(GETS[name][0], succeeded("https://x.test/a")) as server:
         assert _status(server, ledger, 1 if name == "hang" else 10) == "succeeded"

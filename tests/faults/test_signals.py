@@ -89,6 +89,7 @@ def test_a_post_in_flight_may_answer_and_is_recorded(number: signal.Signals, tmp
     assert [(row.state, row.task_id) for row in _rows(tmp_path)] == [("accepted", TASK)]
 
 
+@pytest.mark.slow  # it really waits
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_post_that_never_answers_is_recorded_as_unknown(number: signal.Signals, tmp_path: Path) -> None:
     with _waiting() as (server, came, _), _start(server.url, *CREATE, timeout="2") as process:
@@ -101,6 +102,7 @@ def test_a_post_that_never_answers_is_recorded_as_unknown(number: signal.Signals
     assert [row.state for row in _rows(tmp_path)] == ["unknown"]
 
 
+@pytest.mark.slow  # it really waits
 def test_ctrl_c_twice_ends_at_once_and_the_intent_stays(tmp_path: Path) -> None:
     with _waiting() as (server, came, _), _start(server.url, *CREATE) as process:
         assert came.wait(30)
